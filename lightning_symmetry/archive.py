@@ -1,0 +1,76 @@
+"""Reading and writing a folder of one readable YAML document and its tensors (safetensors; never a pickle)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from lightning_symmetry.exceptions import InvalidFile, InvalidSetting
+
+FORMAT = 1
+
+
+def write_archive(path: str | Path, document: dict[str, Any], tensors: dict[str, Tensor]) -> Path:
+    """Write ``document`` to a YAML file and its tensors beside it, under the same stem.
+
+    Args:
+        path: The YAML file, or a folder (then ``symmetry.yaml`` in it).
+        document: Plain values.
+        tensors: Name to tensor.
+
+    Returns:
+        The YAML file.
+
+    Raises:
+        InvalidSetting: The folder cannot be written.
+    """
+    file = _yaml_file(path)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        head = {"format": FORMAT, **document, "tensors": file.with_suffix(".safetensors").name}
+        save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, file.with_suffix(".safetensors"))
+        file.write_text(yaml.safe_dump(head, sort_keys=False, allow_unicode=True))
+    except OSError as error:
+        raise InvalidSetting(
+            got=f"{file.parent}, which cannot be written ({error.strerror})",
+            expected="a folder that this process may write to",
+            remedy="Choose another output folder (default_root_dir of the Trainer).",
+        ) from error
+    return file
+
+
+def read_archive(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Read what `write_archive` wrote.
+
+    Args:
+        path: The YAML file or its folder.
+
+    Returns:
+        The document and its tensors.
+
+    Raises:
+        InvalidFile: A file is missing, truncated, or not what it should be.
+    """
+    file = _yaml_file(path)
+    remedy = "Save it again with Symmetry.save, or give the folder of a finished run."
+    try:
+        document = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidFile(f"{file} ({type(error).__name__})", "a readable symmetry.yaml", remedy) from error
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise InvalidFile(f"{file} without 'format: {FORMAT}'", "a symmetry.yaml written by this package", remedy)
+    tensors = file.parent / str(document.get("tensors", ""))
+    try:
+        return document, load_file(tensors)
+    except (OSError, SafetensorError) as error:
+        raise InvalidFile(f"{tensors} ({type(error).__name__})", "the safetensors file beside it", remedy) from error
+
+
+def _yaml_file(path: str | Path) -> Path:
+    path = Path(path)
+    return path if path.suffix in (".yaml", ".yml") else path / "symmetry.yaml"

@@ -1,0 +1,7 @@
+"""The seam into Lightning: callbacks that are added to a Trainer and leave no trace in the module."""
+
+from lightning_symmetry.callbacks.augmentation import LearnableAugmentation
+from lightning_symmetry.callbacks.engine import SymmetryCallback
+from lightning_symmetry.callbacks.expect import Expect
+
+__all__ = ["Expect", "LearnableAugmentation", "SymmetryCallback"]

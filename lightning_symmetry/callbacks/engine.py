@@ -1,0 +1,378 @@
+"""The engine shared by the callbacks that learn: draws, penalties, the clock, state, logs and the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_symmetry.balancing import Balancer, Fixed
+from lightning_symmetry.callbacks.clock import Clock
+from lightning_symmetry.callbacks.host import Callback
+from lightning_symmetry.callbacks.journal import Journal
+from lightning_symmetry.callbacks.refusals import refuse_non_finite, refuse_unsupported, refuse_unwritable
+from lightning_symmetry.callbacks.reservoir import Reservoir
+from lightning_symmetry.callbacks.second_pass import RandomState, inject_penalty, make_second_pass
+from lightning_symmetry.callbacks.tap import Site, Tap
+from lightning_symmetry.exceptions import InvalidSetting, NoGradient
+from lightning_symmetry.functional.random import Rng
+from lightning_symmetry.groups import Element
+from lightning_symmetry.losses import Call, Loss
+from lightning_symmetry.paths import find_leaves, get_leaf, replace_leaves
+from lightning_symmetry.symmetry import Symmetry
+
+
+class SymmetryCallback(Callback):
+    """What every learning callback does; finals choose the losses and whether the task's own forward is moved.
+
+    Args:
+        symmetries: One symmetry or a list: sentences, saved files, mappings or objects.
+        module: Dotted name of the network; found by itself where one submodule is called on the batch.
+        losses: Penalties added to the host's loss, for every symmetry.
+        balance: Their strengths.
+        every_n_steps: Penalties on every n-th batch only, n times as strong.
+        lr: Learning rate of the symmetry's own optimizer.
+        seed: Seed of all draws.
+        name: Name in logs, files and checkpoints; by default the symmetries' names.
+    """
+
+    def __init__(
+        self,
+        symmetries: Any,
+        module: str | None,
+        losses: Sequence[Loss],
+        balance: Balancer | float | Sequence[float],
+        every_n_steps: int,
+        lr: float,
+        seed: int,
+        name: str | None,
+    ) -> None:
+        super().__init__()
+        if every_n_steps < 1:
+            raise InvalidSetting(f"every_n_steps={every_n_steps}", "at least 1", "Use 1 for every batch.")
+        many = isinstance(symmetries, Sequence) and not isinstance(symmetries, str)
+        self.symmetries = nn.ModuleList(Symmetry.of(s) for s in (symmetries if many else [symmetries]))
+        self.losses = nn.ModuleList(losses)
+        self.balance = balance if isinstance(balance, Balancer) else Fixed(balance)
+        self.every_n_steps, self.seed = every_n_steps, seed
+        self.name = name or "_and_".join(s.name for s in self.symmetries)
+        self.step = 0
+        self.journal = Journal()
+        self._tap = Tap(self, module)
+        self._clock = Clock(lr)
+        self._reservoir = Reservoir()
+        self._trainer: Any = None
+        self._host: Any = None
+        self._penalties: list[Tensor] = []
+        self._values: dict[str, Tensor] = {}
+        self._calls = 0
+        self._restored: list[dict[str, Tensor]] | None = None
+        self._rng = Rng(seed)
+        self._input_seen = self._output_seen = False
+        if len(self.losses):
+            self.balance.strengths(self._terms, 0)
+
+    # ---------------------------------------------------------------- what the finals decide
+
+    def moves_task(self) -> bool:
+        """Whether the task's own forward is moved in this batch."""
+        return False
+
+    def choose_rows(self, x: Tensor, rng: Rng) -> Tensor | None:
+        """Rows of the task's forward that are moved, as a mask; None for all."""
+        return None
+
+    # ---------------------------------------------------------------- Lightning's hooks
+
+    def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Wrap the training step and check what can be checked before training time is spent."""
+        if stage != "fit":
+            return
+        refuse_unsupported(trainer, pl_module)
+        self._trainer, self._host = trainer, pl_module
+        self._calls = 0
+        self._tap.install(pl_module)
+        if trainer.is_global_zero and not trainer.fast_dev_run:
+            refuse_unwritable(self.report_folder)
+
+    def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
+        """Listen to the optimizers, which exist from here on."""
+        scaler = getattr(trainer.precision_plugin, "scaler", None)
+        self._clock.start(trainer.optimizers, scaler)
+
+    def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
+        """The host is about to step."""
+        self._clock.note_attempt()
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Step the own optimizer with the host's, count the batch, and log."""
+        self._clock.end_batch()
+        self.step += 1
+        if self._output_seen:
+            self.journal.write(trainer, pl_module, self.step, self._norms(), self._values)
+
+    def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+        """A network that was named but never called is a mistake."""
+        self._tap.demand_called()
+
+    def on_validation_epoch_start(self, trainer: Any, pl_module: Any) -> None:
+        """Start a fresh collection of held-out inputs."""
+        if not trainer.sanity_checking:
+            self._reservoir.renew()
+
+    def on_validation_batch_start(
+        self, trainer: Any, pl_module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Keep what the network is given in validation, for the verdict."""
+        if self._tap.target is not None and not trainer.sanity_checking:
+            self._reservoir.watch(self._tap.found or '.', self._tap.target)
+
+    def on_validation_batch_end(
+        self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Stop keeping."""
+        self._reservoir.unwatch()
+
+    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+        """Make the verdict, while the network is still on its device."""
+        if self._calls:
+            self.conclude(trainer, pl_module)
+
+    def conclude(self, trainer: Any, pl_module: Any) -> None:
+        """Report at the end of training; finals say what."""
+
+    def teardown(self, trainer: Any, pl_module: Any, stage: str) -> None:
+        """Leave no trace."""
+        if stage == "fit":
+            self._detach()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        """Leave no trace, and keep what was learnt."""
+        self._detach()
+
+    def _detach(self) -> None:
+        self._tap.remove()
+        self._clock.stop()
+        self._reservoir.unwatch()
+        self._penalties, self._trainer, self._host = [], None, None
+
+    # ---------------------------------------------------------------- state
+
+    @property
+    def state_key(self) -> str:
+        """Key in the checkpoint: the class and the name."""
+        return f"{type(self).__qualname__}[{self.name}]"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that training changed, as tensors and plain values."""
+        return {
+            "step": self.step,
+            "symmetries": self._restored or [dict(s.state_dict()) for s in self.symmetries],
+            "losses": dict(self.losses.state_dict()),
+            "balance": dict(self.balance.state_dict()),
+            "optimizer": self._clock.state_dict(),
+            "journal": self.journal.state_dict(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore; what needs dimensions that are not known yet waits for the first batch."""
+        self.step = int(state_dict["step"])
+        self.journal.load_state_dict(state_dict["journal"])
+        self.losses.load_state_dict(state_dict["losses"])
+        self.balance.load_state_dict(state_dict["balance"])
+        self._restored = state_dict["symmetries"]
+        self._clock.load_state_dict(state_dict["optimizer"])
+        if self._output_seen:
+            self._restore("sampler.", "input.", "output.")
+            self._restored = None
+
+    # ---------------------------------------------------------------- the tap's listener
+
+    @property
+    def needs_output(self) -> bool:
+        """Whether f(x) must be one call of one network."""
+        return any(loss.needs_output for loss in self.losses) or any(s.moves_output for s in self.symmetries)
+
+    def is_listening(self) -> bool:
+        """Only in the trainer's own training: not while the LR finder has taken the callbacks away."""
+        trainer = self._trainer
+        return trainer is not None and any(callback is self for callback in trainer.callbacks)
+
+    def on_step_begin(self) -> None:
+        """Forget the last step's penalties."""
+        # draws depend on (seed, batch) alone, so that a repeated closure and a resumed run see the same
+        self._rng = Rng(self.seed, self.step, self._trainer.global_rank, self._trainer.world_size)
+        self._penalties = []
+        self._clock.begin_step()
+
+    def on_step_end(self, output: Any) -> Any:
+        """Add the penalty to the returned loss (automatic optimization)."""
+        penalties, self._penalties = self._penalties, []
+        if not penalties or output is None:
+            return output
+        penalty = torch.stack(penalties).sum()
+        if isinstance(output, Tensor):
+            return output + penalty.to(output.device)
+        if isinstance(output, dict) and "loss" in output:
+            output["loss"] = output["loss"] + penalty.to(output["loss"].device)
+            return output
+        raise NoGradient(
+            got=f"a training step that returned {type(output).__name__}",
+            expected="a loss tensor, a dict with 'loss', or None",
+            remedy="Return the loss, or set automatic_optimization = False and step by hand.",
+        )
+
+    def on_call(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Answer the network's call: move it, penalise it, or let it pass."""
+        strengths = self._strengths()
+        moving, penalising = self.moves_task(), any(strengths)
+        self._calls += 1
+        x = site.unpack(args, kwargs)
+        if not self._input_seen:
+            self._meet_input(x)
+        if not self._trainer.enable_validation:
+            self._reservoir.keep(x)
+        if not (moving or penalising):
+            y = site.forward(*args, **kwargs)
+            self._meet_output(x, y)
+            return y
+        views = max((loss.views for loss in self._active_losses(strengths)), default=1)
+        before = RandomState(self.symmetries[0].leading(x).device)
+        drawn = [symmetry.sample(x, views, self._rng) for symmetry in self.symmetries]
+        if not penalising:
+            return self._forward_moved(site, x, [g for g, _ in drawn])
+        y = site.forward(*args, **kwargs)
+        self._meet_output(x, y)
+        f = make_second_pass(site, before)
+        calls = [
+            Call(f, x, y, g, weights, symmetry, self._rng, self.step)
+            for symmetry, (g, weights) in zip(self.symmetries, drawn, strict=True)
+        ]
+        penalty = self._penalise(calls, strengths)
+        if moving:
+            y = self._blend(calls[self.step % len(calls)])
+        return self._add(y, penalty, site)
+
+    # ---------------------------------------------------------------- one call
+
+    def _forward_moved(self, site: Site, x: Any, elements: list[Element]) -> Any:
+        """The task on moved inputs in one forward; the output is moved back."""
+        rows = self.choose_rows(self.symmetries[0].leading(x), self._rng)
+        moved = x
+        for symmetry, g in zip(self.symmetries, elements, strict=True):
+            moved = symmetry.move_input(g, moved)
+        args, kwargs = site.pack(_select(rows, moved, x))
+        y = site.forward(*args, **kwargs)
+        self._meet_output(x, y)
+        back = y
+        for symmetry, g in reversed(list(zip(self.symmetries, elements, strict=True))):
+            back = symmetry.move_output(~g, back)
+        return _select(rows, back, y)
+
+    def _blend(self, call: Call) -> Any:
+        """The task's output where rows are moved: the conjugate, from the forward that the losses paid for.
+
+        Several symmetries take turns, batch by batch.
+        """
+        rows = self.choose_rows(call.symmetry.leading(call.x), call.rng)
+        back = call.symmetry.move_output(~call.views[0].g, call.answers[0])
+        return _select(rows, back, call.y)
+
+    def _penalise(self, calls: list[Call], strengths: list[float]) -> Tensor:
+        values: list[Tensor] = []
+        for i, call in enumerate(calls):
+            for j, loss in enumerate(self.losses):
+                if strengths[i * len(self.losses) + j] == 0:
+                    values.append(call.weights.new_zeros(()))
+                    continue
+                value = loss(call).mean()
+                values.append(value)
+                self._values[f"{call.symmetry.name}/{loss.key}"] = value.detach()
+        stacked = torch.stack([v.to(torch.float32) if v.dtype != torch.float64 else v for v in values])
+        return self.balance(stacked, calls[0]) * self.every_n_steps
+
+    def _add(self, y: Any, penalty: Tensor, site: Site) -> Any:
+        if self._host.automatic_optimization:
+            self._penalties.append(penalty)
+            return y
+        for path, leaf in find_leaves(y).items():
+            if leaf.requires_grad:
+                scaler = getattr(self._trainer.precision_plugin, "scaler", None)
+                scale = (lambda: 1.0) if scaler is None else scaler.get_scale
+                return replace_leaves(y, {path: inject_penalty(leaf, penalty, scale)})
+        raise NoGradient(
+            got=f"an output of {site.name!r} without gradient, under manual optimization",
+            expected="an output that the training step differentiates",
+            remedy="The penalty rides on the output's gradient; name a network that is trained with module=.",
+        )
+
+    def _strengths(self) -> list[float]:
+        if self.step % self.every_n_steps:
+            return [0.0] * self._terms
+        return self.balance.strengths(self._terms, self.step)
+
+    @property
+    def _terms(self) -> int:
+        return len(self.symmetries) * len(self.losses)
+
+    def _active_losses(self, strengths: list[float]) -> list[Loss]:
+        count = len(self.losses)
+        return [loss for j, loss in enumerate(self.losses) if any(strengths[j::count])]
+
+    # ---------------------------------------------------------------- first sight of data
+
+    def _meet_input(self, x: Any) -> None:
+        """Complete the symmetries' input side, and what was saved of it, before anything is drawn."""
+        for symmetry in self.symmetries:
+            refuse_non_finite(symmetry.bind(x).leading(x))
+        self._restore("sampler.", "input.")
+        self._input_seen = True
+
+    def _meet_output(self, x: Any, y: Any) -> None:
+        """Complete the output side and take over the parameters, once."""
+        if self._output_seen:
+            return
+        for symmetry in self.symmetries:
+            symmetry.bind(x, y)
+        self._restore("sampler.", "input.", "output.")
+        self._restored = None
+        self._clock.adopt([p for s in self.symmetries for p in s.parameters()] + list(self.losses.parameters()))
+        self._output_seen = True
+
+    def _restore(self, *prefixes: str) -> None:
+        for symmetry, saved in zip(self.symmetries, self._restored or [], strict=False):
+            symmetry.load_state_dict({k: v for k, v in saved.items() if k.startswith(prefixes)}, strict=False)
+
+    # ---------------------------------------------------------------- output for people
+
+    @property
+    def report_folder(self) -> Path:
+        """Where the report goes: beside the logs."""
+        root = self._trainer.log_dir or self._trainer.default_root_dir
+        return Path(root) / "symmetry" / self.name
+
+    def _norms(self) -> dict[str, Tensor]:
+        return {
+            f"{s.name}/norm_{k}": norm.detach()
+            for s in self.symmetries
+            if s.group.learnable
+            for k, norm in enumerate(torch.linalg.matrix_norm(s.group.basis()))
+        }
+
+
+def _select(rows: Tensor | None, moved: Any, still: Any) -> Any:
+    """Take moved rows where the mask says so, leaf by leaf."""
+    if rows is None:
+        return moved
+    leaves = find_leaves(moved)
+    changed = {path: leaf for path, leaf in leaves.items() if leaf is not get_leaf(still, path)}
+    return replace_leaves(
+        still,
+        {
+            path: torch.where(rows.to(leaf.device).view(-1, *[1] * (leaf.ndim - 1)), leaf, get_leaf(still, path))
+            for path, leaf in changed.items()
+        },
+    )

@@ -1,0 +1,293 @@
+"""The tap: sees the network's forward inside ``training_step`` without editing the module.
+
+``training_step`` is wrapped on the instance, once for all taps of a module. For the duration of a step the ``forward``
+of the submodules is replaced on the instance as well, and put back afterwards. Which submodule is "the network" is
+learnt in the first step: the outermost call that consumes something derived from the batch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import inspect
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.weak import WeakIdKeyDictionary
+
+from lightning_symmetry.exceptions import TargetError
+from lightning_symmetry.paths import find_leaves
+
+_ABSENT = object()
+_quiet: ContextVar[bool] = ContextVar("second pass", default=False)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Make every tap ignore the forwards inside, as for a second pass."""
+    token = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(token)
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where the network was called: its dotted name ("." is the LightningModule itself) and its own forward."""
+
+    name: str
+    module: nn.Module
+    forward: Callable[..., Any]
+
+    def unpack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Address the arguments of a call by their names."""
+        return dict(inspect.signature(self.forward).bind(*args, **kwargs).arguments)
+
+    def pack(self, x: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Turn named arguments back into (args, kwargs)."""
+        bound = inspect.BoundArguments(inspect.signature(self.forward), OrderedDict(x))
+        return bound.args, bound.kwargs
+
+
+@contextmanager
+def patched_forward(module: nn.Module, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
+    """Replace a module's forward on the instance and put the old state back exactly.
+
+    Args:
+        module: Scripted modules, which have no forward of their own to replace, are left alone.
+        wrap: Turns the forward in place into the new one.
+    """
+    if isinstance(module, torch.jit.ScriptModule):
+        yield
+        return
+    before, original = vars(module).get("forward", _ABSENT), module.forward
+    module.__dict__["forward"] = functools.wraps(original)(wrap(original))
+    try:
+        yield
+    finally:
+        if before is _ABSENT:
+            module.__dict__.pop("forward", None)
+        else:
+            module.__dict__["forward"] = before
+
+
+class Listener(Protocol):
+    """What a tap reports to."""
+
+    @property
+    def needs_output(self) -> bool:
+        """Whether it looks at f(x), so that one call must be *the* network."""
+
+    def is_listening(self) -> bool:
+        """Whether it takes part in the current step."""
+
+    def on_call(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Answer the network's call."""
+
+    def on_step_begin(self) -> None:
+        """Called before the module's own step."""
+
+    def on_step_end(self, output: Any) -> Any:
+        """Called with what the step returned; returns what it should return."""
+
+
+class Tap:
+    """Watches one LightningModule for one listener.
+
+    Args:
+        listener: Who is told.
+        module: Dotted name of the network, "." for the LightningModule itself, None to find it.
+    """
+
+    def __init__(self, listener: Listener, module: str | None) -> None:
+        self.listener = listener
+        self.wanted = module
+        self.found: str | None = None
+        self.was_called = False
+        self._host: nn.Module | None = None
+        self._depth = 0
+        self._taint: _Taint | None = None
+        self._seen: list[str] = []
+
+    def install(self, host: Any) -> None:
+        """Wrap the host's ``training_step``; installing twice is the same as once."""
+        if self._host is host:
+            return
+        self.remove()
+        step = vars(host).get("training_step")
+        if not hasattr(step, "taps"):
+            step = _wrap_step(host)
+        step.taps.append(self)
+        self._host, self.found, self.was_called = host, None, False
+
+    def remove(self) -> None:
+        """Take this tap away, and the wrapper with the last one; harmless when not installed."""
+        host, self._host = self._host, None
+        step = vars(host).get("training_step") if host is not None else None
+        if step is None or not hasattr(step, "taps"):
+            return
+        step.taps[:] = [tap for tap in step.taps if tap is not self]
+        if not step.taps:
+            if step.previous is _ABSENT:
+                del host.__dict__["training_step"]
+            else:
+                host.__dict__["training_step"] = step.previous
+
+    @property
+    def target(self) -> nn.Module | None:
+        """The network, once it is known."""
+        if self.found is None or self._host is None:
+            return None
+        return self._host if self.found == "." else self._host.get_submodule(self.found)
+
+    @contextmanager
+    def watching(self, batch: Any) -> Iterator[None]:
+        """Patch the forwards for one step and put the old ones back."""
+        self._depth, self._seen = 0, []
+        with ExitStack() as stack:
+            for name, module in self._modules_to_watch():
+                stack.enter_context(self._patched(name, module))
+            if self.wanted is None and self.found is None:
+                self._taint = _Taint(batch)
+                stack.enter_context(self._taint)
+            stack.callback(setattr, self, "_taint", None)
+            yield
+        if self.found is None:
+            self._settle()
+
+    def _modules_to_watch(self) -> list[tuple[str, nn.Module]]:
+        host = self._host
+        if host is None:
+            return []
+        if self.wanted is not None and self.found is None:
+            names = {name or ".": module for name, module in host.named_modules()}
+            if self.wanted not in names:
+                near = difflib.get_close_matches(self.wanted, names, 3) or list(names)[:8]
+                raise TargetError(
+                    got=f"module={self.wanted!r}, which {type(host).__name__} does not have",
+                    expected=f"the dotted name of a submodule, such as {', '.join(near)}",
+                    remedy='Correct the name; "." means the LightningModule itself.',
+                )
+            return [(self.wanted, names[self.wanted])]
+        if self.found is not None:
+            target = self.target
+            return [(self.found, target)] if target is not None else []
+        return [(name or ".", module) for name, module in host.named_modules()]
+
+    def _patched(self, name: str, module: nn.Module) -> AbstractContextManager[None]:
+        def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+            site = Site(name, module, original)
+            return lambda *args, **kwargs: self._on_forward(site, args, kwargs)
+
+        return patched_forward(module, wrap)
+
+    def _on_forward(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._depth or _quiet.get() or not torch.is_grad_enabled() or not self._is_network(site, args, kwargs):
+            return site.forward(*args, **kwargs)
+        self._depth += 1
+        try:
+            if self.wanted is None and self._seen:
+                return self._pass_second(site, args, kwargs)
+            self._seen.append(site.name)
+            self.was_called = True
+            return self.listener.on_call(site, args, kwargs)
+        finally:
+            self._depth -= 1
+
+    def _is_network(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        if self._taint is None:
+            return True
+        if isinstance(site.module, nn.modules.loss._Loss) or hasattr(site.module, "full_state_update"):
+            return False
+        has_parameters = next(site.module.parameters(), None) is not None
+        return has_parameters and self._taint.touches([args, kwargs])
+
+    def _pass_second(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        y = site.forward(*args, **kwargs)
+        answers = [leaf for leaf in find_leaves(y).values() if leaf.ndim]
+        if answers and self.listener.needs_output:
+            raise TargetError(
+                got=f"two calls of networks in one training step: {self._seen[0]!r}, then {site.name!r}",
+                expected="one call, so that it is clear what f(x) is",
+                remedy=f"Name it: module={self._seen[0]!r} or module={site.name!r} "
+                "(every call of a named module counts).",
+            )
+        return y
+
+    def _settle(self) -> None:
+        if self._seen:
+            self.found = self._seen[0]
+        elif self.wanted is None and self._host is not None:
+            names = [name for name, _ in self._host.named_children()]
+            raise TargetError(
+                got=f"a training step of {type(self._host).__name__} that called no submodule on data from the batch",
+                expected="one call such as self(x) or self.net(x), with gradients enabled",
+                remedy=f"Name the network with module=, for example one of {names}.",
+            )
+
+    def demand_called(self) -> None:
+        """Refuse to go on when a named network was never called.
+
+        Raises:
+            TargetError: It was not; what the module has is listed.
+        """
+        if not self.was_called and self._host is not None:
+            raise TargetError(
+                got=f"module={self.wanted!r}, which no training step called with gradients enabled",
+                expected="a network that training_step calls",
+                remedy=f"Name one of {[name for name, _ in self._host.named_children()]}, or leave module= out.",
+            )
+
+
+def _wrap_step(host: Any) -> Any:
+    original = host.training_step
+
+    def training_step(*args: Any, **kwargs: Any) -> Any:
+        taps = [tap for tap in training_step.taps if tap.listener.is_listening()]  # type: ignore[attr-defined]
+        if not taps:
+            return original(*args, **kwargs)
+        batch = args[0] if args else next(iter(kwargs.values()), None)
+        with ExitStack() as stack:
+            for tap in taps:
+                tap.listener.on_step_begin()
+                stack.enter_context(tap.watching(batch))
+            output = original(*args, **kwargs)
+        for tap in taps:
+            output = tap.listener.on_step_end(output)
+        return output
+
+    # Lightning unwraps once before it reads the signature, so the innermost function must be given
+    training_step.__wrapped__ = inspect.unwrap(original)  # type: ignore[attr-defined]
+    training_step.taps = []  # type: ignore[attr-defined]
+    training_step.previous = vars(host).get("training_step", _ABSENT)  # type: ignore[attr-defined]
+    host.__dict__["training_step"] = training_step
+    return training_step
+
+
+class _Taint(TorchFunctionMode):
+    """Marks everything computed from the batch's tensors."""
+
+    def __init__(self, batch: Any) -> None:
+        super().__init__()
+        self._marked = WeakIdKeyDictionary()
+        for leaf in find_leaves(batch).values():
+            self._marked[leaf] = True
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        if self.touches([args, kwargs or {}]):
+            for leaf in find_leaves(out).values():
+                self._marked[leaf] = True
+        return out
+
+    def touches(self, tree: Any) -> bool:
+        """Whether any tensor in a structure comes from the batch."""
+        return any(isinstance(leaf, Tensor) and leaf in self._marked for leaf in find_leaves(tree).values())

@@ -1,0 +1,114 @@
+"""The command line: run a recipe and check what it claims, or list the recipes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from lightning_symmetry.exceptions import ClaimFailed, SymmetryError
+from lightning_symmetry.recipe import find_recipe, list_recipes, run
+
+if TYPE_CHECKING:
+    from lightning_symmetry.callbacks.expect import Expect
+
+ABOUT = """\
+Symmetries of any LightningModule: learn them, encourage them, extract them, measure them.
+
+  lightning-symmetry recipes                                   what can be run, and what was measured
+  lightning-symmetry run semola_digits                         train it, test it, check its claims
+  lightning-symmetry run semola_digits --trainer.max_epochs 3  the same with a change
+"""
+
+ABOUT_RUN = """\
+Run a recipe: train, test, and check every claim that it makes.
+
+A recipe is a YAML file for Lightning's command line: a model, data, a trainer, callbacks; it may hold several parts,
+which run in turn. It is given by name (see `lightning-symmetry recipes`) or as the path of a file of your own.
+"""
+
+EXAMPLES_RUN = """\
+Whatever follows the recipe overrides it, in every part:
+
+  lightning-symmetry run semola_digits --trainer.max_epochs 3
+  lightning-symmetry run semola_digits --data.init_args.degrees 45 --model.init_args.width 32
+  lightning-symmetry run semola_digits --trainer.accelerator gpu --trainer.devices 2
+  lightning-symmetry run semola_digits --print_config > mine.yaml     write the full recipe to change it
+  lightning-symmetry run mine.yaml
+
+Claims are `lightning_symmetry.callbacks.Expect` callbacks:
+
+  - class_path: lightning_symmetry.callbacks.Expect
+    init_args: {metric: test/accuracy, at_least: 0.9}
+
+Results go to lightning_symmetry_runs/<recipe>. The exit code is 0 when every claim holds, 1 when one does not,
+2 when the recipe cannot be run.
+"""
+
+
+def _table(rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in rows)
+
+
+def _report(claims: Sequence[Expect]) -> int:
+    """Print the table of claims, and one sentence for each that does not hold."""
+    if not claims:
+        print("done; the recipe makes no claim")
+        return 0
+    rows = [("metric", "measured", "bound", "holds")]
+    for claim in claims:
+        measured = "never" if claim.measured is None else f"{claim.measured:.4g}"
+        rows.append((claim.metric, measured, claim.bound, "yes" if claim.holds else "NO"))
+    print(_table(rows), flush=True)
+    failed = 0
+    for claim in claims:
+        try:
+            claim.verify()
+        except ClaimFailed as failure:
+            failed = 1
+            print(failure, file=sys.stderr)
+    return failed
+
+
+def _parser() -> argparse.ArgumentParser:
+    form = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser("lightning-symmetry", description=ABOUT, formatter_class=form)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands.add_parser("recipes", help="list the recipes", description="List the recipes.")
+    run_parser = commands.add_parser(
+        "run",
+        help="run a recipe and check its claims",
+        description=ABOUT_RUN,
+        epilog=EXAMPLES_RUN,
+        formatter_class=form,
+    )
+    run_parser.add_argument("recipe", metavar="RECIPE", help="name of a recipe, or path of a YAML file")
+    run_parser.add_argument("overrides", metavar="--key value", nargs=argparse.REMAINDER, help="changes to the recipe")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: By default those of the process.
+
+    Returns:
+        0 when everything holds, 1 when a claim does not, 2 when something is wrong with the request.
+    """
+    given = _parser().parse_args(arguments)
+    try:
+        if given.command == "recipes":
+            rows = [(recipe.name, *recipe.summary) for recipe in list_recipes()]
+            print(_table([("recipe", "what it does", "measured"), *rows]))
+            return 0
+        recipe = find_recipe(given.recipe)
+        if {"-h", "--help"} & set(given.overrides):
+            print(f"{recipe.name}: {recipe.comments}\n\n{EXAMPLES_RUN}")
+            return 0
+        return _report(run(recipe, given.overrides))
+    except SymmetryError as error:
+        print(error, file=sys.stderr)
+        return 2

@@ -1,0 +1,11 @@
+"""LightningDataModules whose true symmetry is known, to check what was found against."""
+
+from __future__ import annotations
+
+from lightning_symmetry.data.base import KnownSymmetry
+from lightning_symmetry.data.broken_vectors import BrokenVectors
+from lightning_symmetry.data.planar_vectors import PlanarVectors
+from lightning_symmetry.data.rotated_digits import RotatedDigits
+from lightning_symmetry.data.spatial_vectors import SpatialVectors
+
+__all__ = ["BrokenVectors", "KnownSymmetry", "PlanarVectors", "RotatedDigits", "SpatialVectors"]

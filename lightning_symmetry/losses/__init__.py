@@ -1,0 +1,19 @@
+"""What is penalised: how far the network is from a symmetry, and what keeps a learnt group in shape."""
+
+from lightning_symmetry.losses.base import Loss
+from lightning_symmetry.losses.call import Call, View
+from lightning_symmetry.losses.equivariance import Equivariance, InfinitesimalEquivariance
+from lightning_symmetry.losses.group import NormReward, OrbitCosine, Orthogonality, Sparsity, quarter_turn_norm
+
+__all__ = [
+    "Call",
+    "Equivariance",
+    "InfinitesimalEquivariance",
+    "Loss",
+    "NormReward",
+    "OrbitCosine",
+    "Orthogonality",
+    "Sparsity",
+    "View",
+    "quarter_turn_norm",
+]

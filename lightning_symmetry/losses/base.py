@@ -1,0 +1,31 @@
+"""The interface of a loss."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from lightning_symmetry.losses.call import Call
+
+
+class Loss(nn.Module, ABC):
+    """What is penalised: lower is better, bounded below, without a strength of its own.
+
+    Attributes:
+        views: How many group elements a sample this loss wants.
+        needs_output: Whether it looks at f(x), so that the network must be a single call.
+    """
+
+    views: int = 1
+    needs_output: bool = True
+
+    @abstractmethod
+    def forward(self, call: Call) -> Tensor:
+        """Return (B,) values, one a sample, or a scalar."""
+
+    @property
+    def key(self) -> str:
+        """Name in logs, for example ``norm_reward``."""
+        name = type(self).__name__
+        return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))

@@ -1,0 +1,5 @@
+"""Rooms: one folder a published training procedure, each with one preset function."""
+
+from lightning_symmetry.methods.semola import semola
+
+__all__ = ["semola"]

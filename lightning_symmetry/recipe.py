@@ -1,0 +1,253 @@
+"""Recipes: find them, run them, collect what they claim."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import inspect
+import logging
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from lightning_symmetry.exceptions import InvalidFile, InvalidSetting, UnknownName
+
+if TYPE_CHECKING:
+    from lightning.pytorch.cli import LightningCLI
+
+    from lightning_symmetry.callbacks.expect import Expect
+
+# Lightning takes seconds to import, so it is imported where something is run: listing the recipes is instant.
+
+RUNS = Path("lightning_symmetry_runs")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A YAML file with one or several parts.
+
+    Args:
+        name: The file's stem.
+        path: The file.
+    """
+
+    name: str
+    path: Path
+
+    @property
+    def comments(self) -> str:
+        """What the file says of itself."""
+        return "\n".join(line[1:].strip() for line in self.path.read_text().splitlines() if line.startswith("#"))
+
+    @property
+    def summary(self) -> tuple[str, str]:
+        """The first line of the comments, and what follows ``measured:`` in them."""
+        lines = self.comments.splitlines() or [""]
+        return lines[0], "; ".join(line.partition(":")[2].strip() for line in lines if line.startswith("measured:"))
+
+    @property
+    def parts(self) -> list[tuple[str, str]]:
+        """Name and text of every part.
+
+        Raises:
+            InvalidFile: A part is no YAML mapping.
+        """
+        parts = []
+        first_line = 1
+        for text in re.split(r"^---[^\n]*\n", self.path.read_text(), flags=re.MULTILINE):
+            try:
+                document = yaml.safe_load(text)
+            except yaml.MarkedYAMLError as error:
+                line = first_line + (error.problem_mark.line if error.problem_mark else 0)
+                raise InvalidFile(
+                    got=f"line {line} of {self.path.name}: {error.problem}",
+                    expected="YAML",
+                    remedy="Look at the indentation, the colons and the brackets of that line and the one before.",
+                ) from error
+            first_line += text.count("\n") + 1
+            if document is None:
+                continue
+            if not isinstance(document, dict):
+                raise InvalidFile(
+                    got=f"a {type(document).__name__} in {self.path.name}",
+                    expected="a mapping with model, data and trainer",
+                    remedy="See the recipes that come with the package for the form.",
+                )
+            parts.append((str(document.get("name") or f"part {len(parts) + 1}"), text))
+        if not parts:
+            raise InvalidFile(
+                got=f"{self.path.name}, which is empty", expected="model, data, trainer", remedy="Fill it."
+            )
+        return parts
+
+
+def recipe_folder() -> Path:
+    """Find the recipes: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).parent
+    inside = package / "recipes"
+    return inside if inside.is_dir() else package.parent / "recipes"
+
+
+def list_recipes() -> list[Recipe]:
+    """List the recipes that come with the package, by name."""
+    return [Recipe(path.stem, path) for path in sorted(recipe_folder().glob("*.yaml"))]
+
+
+def find_recipe(name: str) -> Recipe:
+    """Find a recipe by name, or a file.
+
+    Raises:
+        UnknownName: There is none; the closest match and all names are told.
+    """
+    if name.endswith((".yaml", ".yml")):
+        if Path(name).is_file():
+            return Recipe(Path(name).stem, Path(name))
+        raise UnknownName(got=f"no file {name!r}", expected="the path of a YAML file", remedy="Check the path.")
+    recipes = {recipe.name: recipe for recipe in list_recipes()}
+    if name in recipes:
+        return recipes[name]
+    raise UnknownName(
+        got=f"recipe {name!r}", expected=f"one of {', '.join(recipes) or 'none'}", remedy=_suggest(name, recipes)
+    )
+
+
+def run(recipe: Recipe, overrides: Sequence[str]) -> list[Expect]:
+    """Train and test every part of a recipe.
+
+    Args:
+        recipe: What to run.
+        overrides: Arguments in the form of LightningCLI, applied to every part.
+
+    Returns:
+        The claims of all parts, with what was measured.
+
+    Raises:
+        InvalidFile: The recipe does not fit what it names.
+        InvalidSetting: A package that recipes need is missing.
+    """
+    parts = recipe.parts
+    missing = [name for name in ("jsonargparse", "docstring_parser", "typeshed_client") if find_spec(name) is None]
+    if missing:
+        raise InvalidSetting(
+            got=f"a Python without {missing[0]}",
+            expected="the recipes extra",
+            remedy="Run: pip install 'lightning-symmetry[recipes]'.",
+        )
+    claims: list[Expect] = []
+    with _quiet():
+        for title, text in parts:
+            if len(parts) > 1:
+                print(f"{recipe.name}: {title}", flush=True)
+            folder = RUNS / recipe.name / (re.sub(r"\W+", "_", title) if len(parts) > 1 else "")
+            claims += _run_part(_build(recipe, title, text, folder, overrides))
+    return claims
+
+
+def _build(recipe: Recipe, title: str, text: str, folder: Path, overrides: Sequence[str]) -> LightningCLI:
+    from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+    class RecipeCLI(LightningCLI):
+        def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+            parser.add_argument("--name", type=str, default=title, help="name of this part of the recipe")
+
+        def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+            try:
+                self.config = parser.parse_args(args)
+            except argparse.ArgumentError as error:
+                raise InvalidFile(
+                    got=f"{recipe.name} ({title}): {_shorten(str(error))}",
+                    expected="arguments that the classes of the recipe accept",
+                    remedy=_suggest_option(str(error), parser),
+                ) from error
+
+    logger = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": str(folder), "name": ""}}
+    return RecipeCLI(
+        run=False,
+        args=["--config", text, *overrides],
+        parser_kwargs={"exit_on_error": False},
+        trainer_defaults={"default_root_dir": str(folder), "logger": logger, "enable_model_summary": False},
+        save_config_kwargs={"overwrite": True},
+        auto_configure_optimizers=False,
+    )
+
+
+def _run_part(cli: LightningCLI) -> list[Expect]:
+    from lightning.pytorch.utilities.model_helpers import is_overridden
+
+    from lightning_symmetry.callbacks.expect import Expect
+
+    trainer = cli.trainer
+    claims = [callback.defer() for callback in trainer.callbacks if isinstance(callback, Expect)]
+    trainer.fit(cli.model, datamodule=cli.datamodule)
+    if is_overridden("test_step", cli.model):
+        trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
+    if trainer.is_global_zero:
+        print(f"results: {trainer.log_dir or trainer.default_root_dir}", flush=True)
+    return claims
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what Lightning says of hardware, loggers and workers; its errors and progress bar stay."""
+    names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
+    loggers = [logging.getLogger(name) for name in names]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for message in (
+                ".*does not have many workers.*",
+                ".*is smaller than the logging interval.*",
+                ".*Checkpoint directory .* exists.*",
+                ".*treespec, LeafSpec.*",
+                ".*available but not used.*",
+            ):
+                warnings.filterwarnings("ignore", message=message)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _shorten(message: str) -> str:
+    """Reduce a parser's error, which lists every type that was tried, to what went wrong."""
+    lines = [line.strip(" -") for line in message.splitlines()]
+    for index, line in enumerate(lines):
+        if line.startswith("Problem with given class_path"):
+            detail = " ".join(lines[index + 1 : index + 3]) if lines[index + 1].endswith(":") else lines[index + 1]
+            return f"{line.removeprefix('Problem with given ').rstrip(':')}: {detail}"
+    given = [line for line in lines if line.startswith("Given value:")]
+    return " ".join([lines[0].rstrip(":"), *(line.replace("Given value:", "cannot be") for line in given)])
+
+
+def _suggest_option(message: str, parser: argparse.ArgumentParser) -> str:
+    """Find what was probably meant by an option that nothing accepts."""
+    unknown = re.search(r"[Oo]ption '([\w.]+)'", message) or re.search(r"unrecognized arguments: --([\w.]+)", message)
+    if unknown is None:
+        return "Correct the value."
+    names = [action.dest for action in parser._actions]
+    group = re.search(r"Group '([\w.]+)'", message)
+    given_class = re.search(r"class_path '([\w.]+)'", message)
+    if given_class:
+        names = _parameters(given_class.group(1))
+    elif group:
+        names = [name.removeprefix(f"{group.group(1)}.") for name in names]
+    return _suggest(unknown.group(1), names)
+
+
+def _parameters(class_path: str) -> list[str]:
+    return list(inspect.signature(resolve_name(class_path)).parameters)
+
+
+def _suggest(name: str, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f"Did you mean {close[0]!r}?" if close else "Check the spelling."

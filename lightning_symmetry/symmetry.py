@@ -1,0 +1,388 @@
+"""`Symmetry`: the sentence "this group acts so on the input and so on the output"."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, final
+
+import torch
+from torch import Tensor, nn
+
+from lightning_symmetry import actions, groups, samplers
+from lightning_symmetry.actions import Action, Representation, Scalar
+from lightning_symmetry.archive import read_archive, write_archive
+from lightning_symmetry.exceptions import ActionMismatch, AmbiguousPath, AxiomViolation, InvalidFile, InvalidSetting
+from lightning_symmetry.functional.random import Rng
+from lightning_symmetry.groups import Element, Given, Group, Learned, as_element
+from lightning_symmetry.paths import describe_leaves, find_leaves, get_leaf, replace_leaves
+from lightning_symmetry.samplers import OneHot, Sampler, Uniform
+from lightning_symmetry.sentence import read_sentence, read_side
+
+
+
+@final
+class ActionMap(nn.Module):
+    """One side of a symmetry: which part of a structure is moved, and how.
+
+    Args:
+        actions: Pairs of path and action; a path of ``None`` is inferred from the first structure that is seen.
+    """
+
+    def __init__(self, actions: list[tuple[str | None, Action]]) -> None:
+        super().__init__()
+        self.paths: list[str | None] = [path for path, _ in actions]
+        self.actions = nn.ModuleList(action for _, action in actions)
+
+    @property
+    def moving(self) -> list[tuple[str | None, Action]]:
+        """The parts that really move: scalars stay as they are, wherever they lie."""
+        return [(p, a) for p, a in zip(self.paths, self.actions, strict=True) if not isinstance(a, Scalar)]
+
+    @property
+    def sentence(self) -> str:
+        """This side as the grammar writes it."""
+        pairs = zip(self.paths, self.actions, strict=True)
+        return ", ".join(f"{path}={action.sentence}" if path else action.sentence for path, action in pairs)
+
+    def infer(self, tree: Any, side: str) -> None:
+        """Find the path of every moving action that has none yet.
+
+        Raises:
+            AmbiguousPath: None fits, or several do; what exists is listed.
+            ActionMismatch: The tensor at a given path is not what its action moves.
+        """
+        taken = {path for path in self.paths if path is not None}
+        for index, (path, action) in enumerate(zip(self.paths, self.actions, strict=True)):
+            if isinstance(action, Scalar):
+                continue
+            if path is not None:
+                action.check(get_leaf(tree, path))
+                continue
+            leaves = find_leaves(tree)
+            fitting = [p for p, leaf in leaves.items() if p not in taken and _fits(action, leaf)]
+            if len(fitting) != 1:
+                if len(leaves) == 1:
+                    action.check(next(iter(leaves.values())))
+                raise AmbiguousPath(
+                    got=f"{len(fitting)} tensors that could be the {side}'s {action.sentence!r} ({describe_leaves(tree)})",
+                    expected="exactly one",
+                    remedy=f"Name it, for example '{fitting[0] if fitting else 'x'}={action.sentence}'.",
+                )
+            self.paths[index] = fitting[0]
+            taken.add(fitting[0])
+
+    def move(self, g: Element, tree: Any) -> Any:
+        """Move every part by its action; the rest is passed on untouched."""
+        return replace_leaves(tree, {path: action.act(g, get_leaf(tree, path)) for path, action in self.moving})
+
+
+Side = str | Action | ActionMap | Mapping[str, "str | Action"]
+
+
+@final
+class Symmetry(nn.Module):
+    """The statement that a group acts in one way on the input and in another on the output.
+
+    A map f has the symmetry when f(rho_in(g) x) = rho_out(g) f(x) for every g that ``over`` names.
+
+    Args:
+        over: A group, a sampler (a law on a group), a name such as ``"SO(2)"``, or ``None`` for a group to be learnt.
+        input: An action, its name, or a mapping from paths to either.
+        output: Likewise; ``"same"`` repeats the input's action, ``"learned"`` learns a representation.
+        name: Short name for logs, files and checkpoints; by default made from the sentence.
+
+    Raises:
+        SentenceError, UnknownName: A part cannot be read; what exists is listed.
+
+    Example:
+        >>> Symmetry("SO(2)", "image", "label").sentence
+        'SO(2) on image -> label'
+        >>> Symmetry.parse("learned(2) on pos=points, z=scalar -> forces=vector").name
+        'learned_2_on_pos_points_z_scalar_to_forces_vector'
+    """
+
+    def __init__(
+        self, over: str | Group | Sampler | None, input: Side, output: Side, name: str | None = None
+    ) -> None:
+        super().__init__()
+        self.sampler = _build_sampler(over)
+        self.input = _build_side(input)
+        self.output = _repeat_input(self.input) if output == "same" else _build_side(output)
+        self.name = name or _name_from(self.sentence)
+        self._bound_input = self._bound_output = False
+
+    @classmethod
+    def parse(cls, sentence: str, name: str | None = None, over: Group | Sampler | None = None) -> Symmetry:
+        """Read a sentence such as ``"SO(2) on image -> label"``.
+
+        Args:
+            sentence: ``[group on] input -> output``; a side is a list of ``[path=]action[(arguments)]``.
+            name: Short name for logs and files.
+            over: The group or law where the sentence names none; by default one to be learnt.
+        """
+        group, input, output = read_sentence(sentence)
+        return cls(group or over, _build_side(input), "same" if output == [(None, "same")] else _build_side(output), name)
+
+    @classmethod
+    def of(cls, description: Any, over: Group | Sampler | None = None) -> Symmetry:
+        """Accept every way to state a symmetry: an object, a sentence, a saved file, or a mapping of arguments."""
+        if isinstance(description, Symmetry):
+            return description
+        if isinstance(description, Mapping):
+            return cls(**{"over": over, **description})
+        if isinstance(description, (str, Path)):
+            text = str(description)
+            if text.endswith((".yaml", ".yml")) or "->" not in text and Path(text).is_dir():
+                return cls.load(text)
+            return cls.parse(text, over=over)
+        raise InvalidSetting(
+            got=f"a {type(description).__name__}",
+            expected="a Symmetry, a sentence, the path of a saved symmetry, or a mapping with over, input and output",
+            remedy='For example "SO(2) on image -> label".',
+        )
+
+    @property
+    def group(self) -> Group:
+        """The group whose elements are drawn."""
+        group = self.sampler.group
+        if group is None:
+            raise InvalidSetting("a law without a group", "a law of some group", "Use the sampler's with_group.")
+        return group
+
+    @property
+    def sentence(self) -> str:
+        """The symmetry as the grammar reads it back."""
+        return f"{self.group.sentence} on {self.input.sentence} -> {self.output.sentence}"
+
+    @property
+    def learnable(self) -> bool:
+        """Whether training can change it."""
+        return self.group.learnable or any(p.requires_grad for p in self.parameters())
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether paths and dimensions are known."""
+        return self._bound_input
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether both sides are known."""
+        return self._bound_input and (self._bound_output or not self.moves_output)
+
+    @property
+    def moves_output(self) -> bool:
+        """Whether any part of the output moves."""
+        return bool(self.output.moving)
+
+    def bind(self, x: Any, y: Any = None) -> Symmetry:
+        """Complete paths and dimensions from one input (and one output); calling it again changes nothing.
+
+        Args:
+            x: Input structure with tensors of B rows.
+            y: Output structure; needed before anything moves an output.
+
+        Raises:
+            AmbiguousPath, ActionMismatch, DimensionMismatch: The data do not fit the sentence.
+        """
+        if not self._bound_input:
+            self.input.infer(x, "input")
+            moving = self.input.moving
+            if not moving:
+                raise InvalidSetting(
+                    got=f"the input side {self.input.sentence!r}, where nothing moves",
+                    expected="at least one part that the group moves",
+                    remedy="Use vector, points or image on the input.",
+                )
+            for path, action in moving:
+                self.group.bind(action.base_dim(get_leaf(x, path)), affine=any(a.affine for _, a in moving))
+            self.sampler.bind()
+            for path, action in moving:
+                action.bind(get_leaf(x, path), self.group)
+            self._match(moving[0][0], x)
+            self._bound_input = True
+        if y is not None and not self._bound_output:
+            self.output.infer(y, "output")
+            for path, action in self.output.moving:
+                leaf = get_leaf(y, path)
+                if (dim := action.base_dim(leaf)) is not None:
+                    self.group.bind(dim, affine=self.group.affine)
+                action.bind(leaf, self.group)
+                self._match(path, y)
+            self._bound_output = True
+        return self
+
+    def move_input(self, g: Element | Tensor, x: Any) -> Any:
+        """Apply rho_in(g), row by row."""
+        self.bind(x)
+        return self.input.move(self.element(g), x)
+
+    def move_output(self, g: Element | Tensor, y: Any) -> Any:
+        """Apply rho_out(g), row by row."""
+        if not self.moves_output:
+            return y
+        if not self._bound_output:
+            raise InvalidSetting(
+                got="an output before any input was seen", expected="a bound symmetry", remedy="Call bind(x, y) first."
+            )
+        return self.output.move(self.element(g), y)
+
+    def element(self, g: Element | Tensor) -> Element:
+        """Accept an element or a raw (B, d, d) tensor."""
+        return g if isinstance(g, Element) else as_element(g, self.group.dim)
+
+    def sample(self, x: Any, n: int, rng: Rng) -> tuple[Element, Tensor]:
+        """Draw n elements for each row: (Element of B*n rows, weights (B, n))."""
+        self.bind(x)
+        return self.sampler.sample(self.leading(x), n, rng)
+
+    def leading(self, x: Any) -> Tensor:
+        """The first moving tensor of the input, which gives batch size, device and dtype."""
+        self.bind(x)
+        return get_leaf(x, self.input.moving[0][0])
+
+    def check(self, x: Any, rng: Rng | None = None, tolerance: float = 1e-4) -> None:
+        """Check identity, inverse and composition of the declared action on real data.
+
+        A resampled image cannot be carried forth and back exactly, so for images only the identity is checked on the
+        data; the group's own elements are checked exactly for every kind of data.
+
+        Args:
+            x: Input structure.
+            rng: Source of the elements tried.
+            tolerance: Largest accepted relative difference.
+
+        Raises:
+            AxiomViolation: An axiom fails; it says which and by how much.
+        """
+        rng = rng or Rng(0)
+        g, _ = self.sample(x, 1, rng)
+        h, _ = self.sample(x, 1, rng)
+        identity = g @ ~g
+        for path, action in self.input.moving:
+            leaf = get_leaf(x, path)
+            trials = {"identity": (action.act(identity, leaf), leaf)}
+            if not isinstance(action, actions.Image):
+                trials["inverse"] = (action.act(~g, action.act(g, leaf)), leaf)
+                trials["composition"] = (action.act(g @ h, leaf), action.act(g, action.act(h, leaf)))
+            for axiom, (left, right) in trials.items():
+                error = float((left - right).norm() / right.norm().clamp_min(1e-12))
+                if not error <= tolerance:
+                    raise AxiomViolation(
+                        got=f"a relative error of {error:.2g} in the {axiom} axiom of {action.sentence!r} at {path!r}",
+                        expected=f"at most {tolerance:g}",
+                        remedy="The declared action is not a representation of the group; correct it before any score.",
+                    )
+
+    def save(self, path: str | Path) -> Path:
+        """Write ``symmetry.yaml`` and ``symmetry.safetensors``; every callback accepts the result in place of a sentence.
+
+        A learnt group is written as it stands, as fixed generators.
+
+        Args:
+            path: A folder, or the YAML file.
+
+        Raises:
+            InvalidSetting: The folder cannot be written, or the symmetry has seen no data yet.
+        """
+        group: dict[str, Any] = {"sentence": self.group.sentence}
+        tensors: dict[str, Tensor] = {}
+        if isinstance(self.group, (Learned, Given)):
+            if self.group.dim is None:
+                raise InvalidSetting("a learnt group without dimension", "one that has seen data", "Train or bind it.")
+            group = {"sentence": "given", "dim": self.group.dim, "affine": self.group.affine}
+            tensors["basis"] = self.group.basis()
+        for key, side in (("input", self.input), ("output", self.output)):
+            for path_, action in side.moving:
+                if isinstance(action, Representation):
+                    tensors[f"{key}.{path_ or ''}"] = action.generators()
+        document = {
+            "name": self.name,
+            "sentence": self.sentence,
+            "group": group,
+            "law": {"name": type(self.sampler).__name__, "width": [float(w) for w in self.sampler.widths]},
+            "input": self.input.sentence,
+            "output": self.output.sentence,
+        }
+        return write_archive(path, document, tensors)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Symmetry:
+        """Read a saved symmetry.
+
+        Raises:
+            InvalidFile: A file is missing, truncated, or not what it should be.
+        """
+        document, tensors = read_archive(path)
+        try:
+            group = document["group"]
+            over: Group
+            if group["sentence"] == "given":
+                over = Given(tensors["basis"], affine=bool(group["affine"]))
+            else:
+                over = groups.by_name(group["sentence"])
+            law = getattr(samplers, document["law"]["name"])(over, width=list(document["law"]["width"]))
+            symmetry = cls(law, document["input"], document["output"], document["name"])
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InvalidFile(
+                got=f"{path}, which lacks {error}",
+                expected="name, group, law, input and output",
+                remedy="Save it again with Symmetry.save.",
+            ) from error
+        for key, side in (("input", symmetry.input), ("output", symmetry.output)):
+            for path_, action in side.moving:
+                if isinstance(action, Representation):
+                    action.restore(tensors[f"{key}.{path_ or ''}"])
+        return symmetry
+
+    def _match(self, path: str | None, tree: Any) -> None:
+        leaf = get_leaf(tree, path or "")
+        self.to(device=leaf.device, dtype=torch.promote_types(leaf.dtype, torch.float32))
+
+
+def _fits(action: Action, leaf: Tensor) -> bool:
+    try:
+        action.check(leaf)
+    except ActionMismatch:
+        return False
+    return True
+
+
+def _build_sampler(over: str | Group | Sampler | None) -> Sampler:
+    if isinstance(over, str):
+        over = groups.by_name(over)
+    if over is None:
+        over = Learned()
+    if isinstance(over, Group):
+        # one active generator a draw gives statistics per generator for free
+        return OneHot(over) if isinstance(over, Learned) else Uniform(over)
+    return over if over.group is not None else over.with_group(Learned())
+
+
+def _build_side(side: Any) -> ActionMap:
+    if isinstance(side, ActionMap):
+        return side
+    if isinstance(side, str):
+        side = read_side(side)
+    elif isinstance(side, Action):
+        side = [(None, side)]
+    elif isinstance(side, Mapping):
+        side = side.items()
+    return ActionMap([(path, actions.by_name(item) if isinstance(item, str) else item) for path, item in side])
+
+
+def _repeat_input(side: ActionMap) -> ActionMap:
+    if len(side.moving) != 1:
+        raise AmbiguousPath(
+            got=f"'same' for an input with {len(side.moving)} moving parts",
+            expected="exactly one",
+            remedy="Write the output's action out.",
+        )
+    return ActionMap([(None, copy.deepcopy(side.moving[0][1]))])
+
+
+def _name_from(sentence: str) -> str:
+    words = "".join(c if c.isalnum() else " " for c in sentence.replace("->", " to ")).split()
+    return "_".join(words).lower()
+
