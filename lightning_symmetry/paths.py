@@ -39,16 +39,10 @@ def get_leaf(tree: Any, path: str) -> Any:
     Raises:
         AmbiguousPath: Nothing lies there; the paths that exist are listed.
     """
-    node = tree
-    for key in _split(path):
-        children = dict(_children(node))
-        if key not in children:
-            raise AmbiguousPath(
-                got=f"the path {path!r}",
-                expected=f"one of {describe_leaves(tree)}",
-                remedy="Correct the path in the symmetry's input or output.",
-            )
-        node = children[key]
+    node, rest = tree, path
+    while rest:
+        key, rest = _first_key(node, rest, tree)
+        node = dict(_children(node))[key]
     return node
 
 
@@ -67,7 +61,7 @@ def replace_leaves(tree: Any, values: Mapping[str, Any]) -> Any:
         (tensor([1.]), 5)
     """
     for path, value in values.items():
-        tree = _replace(tree, _split(path), value)
+        tree = _replace(tree, path, value, tree)
     return tree
 
 
@@ -87,8 +81,17 @@ def describe_leaves(tree: Any) -> str:
     return "; ".join(rows) or f"no tensor at all in {type(tree).__name__}"
 
 
-def _split(path: str) -> list[str]:
-    return path.split(".") if path else []
+def _first_key(node: Any, path: str, tree: Any) -> tuple[str, str]:
+    """Split a path after the child it names; a key may have dots of its own."""
+    fitting = [key for key, _ in _children(node) if path == key or path.startswith(f"{key}.")]
+    if not fitting:
+        raise AmbiguousPath(
+            got=f"the path {path!r}",
+            expected=f"one of {describe_leaves(tree)}",
+            remedy="Correct the path in the symmetry's input or output.",
+        )
+    key = max(fitting, key=len)
+    return key, path[len(key) + 1 :]
 
 
 def _is_keyed(node: Any) -> bool:
@@ -116,11 +119,11 @@ def _walk(node: Any, prefix: str) -> Iterator[tuple[str, Tensor]]:
         yield from _walk(child, f"{prefix}.{key}" if prefix else key)
 
 
-def _replace(node: Any, keys: list[str], value: Any) -> Any:
-    if not keys:
+def _replace(node: Any, path: str, value: Any, tree: Any) -> Any:
+    if not path:
         return value
-    key, rest = keys[0], keys[1:]
-    child = _replace(dict(_children(node))[key], rest, value)
+    key, rest = _first_key(node, path, tree)
+    child = _replace(dict(_children(node))[key], rest, value, tree)
     if isinstance(node, tuple):
         if hasattr(node, "_fields"):
             return node._replace(**{key: child})

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from lightning_symmetry.exceptions import InvalidFile, InvalidSetting, UnknownName
+from lightning_symmetry.exceptions import InvalidFile, InvalidSetting, SymmetryError, UnknownName
 
 if TYPE_CHECKING:
     from lightning.pytorch.cli import LightningCLI
@@ -60,7 +60,7 @@ class Recipe:
         Raises:
             InvalidFile: A part is no YAML mapping.
         """
-        parts = []
+        parts: list[tuple[str, str]] = []
         first_line = 1
         for text in re.split(r"^---[^\n]*\n", self.path.read_text(), flags=re.MULTILINE):
             try:
@@ -168,6 +168,13 @@ def _build(recipe: Recipe, title: str, text: str, folder: Path, overrides: Seque
                     remedy=_suggest_option(str(error), parser),
                 ) from error
 
+        def instantiate_classes(self) -> None:
+            try:
+                super().instantiate_classes()
+            except ValueError as error:
+                # the parser wraps what a constructor raises
+                raise _find_own(error) or error from None
+
     logger = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": str(folder), "name": ""}}
     return RecipeCLI(
         run=False,
@@ -184,7 +191,7 @@ def _run_part(cli: LightningCLI) -> list[Expect]:
 
     from lightning_symmetry.callbacks.expect import Expect
 
-    trainer = cli.trainer
+    trainer: Any = cli.trainer
     claims = [callback.defer() for callback in trainer.callbacks if isinstance(callback, Expect)]
     trainer.fit(cli.model, datamodule=cli.datamodule)
     if is_overridden("test_step", cli.model):
@@ -197,8 +204,10 @@ def _run_part(cli: LightningCLI) -> list[Expect]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence what Lightning says of hardware, loggers and workers; its errors and progress bar stay."""
-    names = ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero")
-    loggers = [logging.getLogger(name) for name in names]
+    # importing Lightning sets the levels of its loggers, so it comes first
+    import lightning.pytorch
+
+    loggers = [logging.getLogger(name) for name in (lightning.pytorch.__name__, "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.WARNING)
@@ -210,6 +219,8 @@ def _quiet() -> Iterator[None]:
                 ".*Checkpoint directory .* exists.*",
                 ".*treespec, LeafSpec.*",
                 ".*available but not used.*",
+                "(?s).*JSONARGPARSE_DEPRECATION_WARNINGS.*",
+                "(?s).*was deprecated in v4.* will be removed in v5.*",
             ):
                 warnings.filterwarnings("ignore", message=message)
             yield
@@ -241,11 +252,20 @@ def _suggest_option(message: str, parser: argparse.ArgumentParser) -> str:
         names = _parameters(given_class.group(1))
     elif group:
         names = [name.removeprefix(f"{group.group(1)}.") for name in names]
-    return _suggest(unknown.group(1), names)
+    else:
+        # `modle.class_path` is a slip in `model`
+        names = [name.split(".")[0] for name in names] + names
+    return _suggest(re.sub(r"\.(class_path|init_args)\b.*", "", unknown.group(1)), names)
 
 
 def _parameters(class_path: str) -> list[str]:
     return list(inspect.signature(resolve_name(class_path)).parameters)
+
+
+def _find_own(error: BaseException | None) -> SymmetryError | None:
+    while error is not None and not isinstance(error, SymmetryError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def _suggest(name: str, names: Iterable[str]) -> str:

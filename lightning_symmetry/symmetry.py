@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_symmetry import actions, groups, samplers
-from lightning_symmetry.actions import Action, Representation, Scalar
+from lightning_symmetry.actions import Action, Representation, StillAction
 from lightning_symmetry.archive import read_archive, write_archive
 from lightning_symmetry.exceptions import ActionMismatch, AmbiguousPath, AxiomViolation, InvalidFile, InvalidSetting
 from lightning_symmetry.functional.random import Rng
@@ -38,7 +38,7 @@ class ActionMap(nn.Module):
     @property
     def moving(self) -> list[tuple[str | None, Action]]:
         """The parts that really move: scalars stay as they are, wherever they lie."""
-        return [(p, a) for p, a in zip(self.paths, self.actions, strict=True) if not isinstance(a, Scalar)]
+        return [(p, a) for p, a in zip(self.paths, self.actions, strict=True) if not isinstance(a, StillAction)]
 
     @property
     def sentence(self) -> str:
@@ -55,7 +55,7 @@ class ActionMap(nn.Module):
         """
         taken = {path for path in self.paths if path is not None}
         for index, (path, action) in enumerate(zip(self.paths, self.actions, strict=True)):
-            if isinstance(action, Scalar):
+            if isinstance(action, StillAction):
                 continue
             if path is not None:
                 action.check(get_leaf(tree, path))
@@ -123,7 +123,8 @@ class Symmetry(nn.Module):
             over: The group or law where the sentence names none; by default one to be learnt.
         """
         group, input, output = read_sentence(sentence)
-        return cls(group or over, _build_side(input), "same" if output == [(None, "same")] else _build_side(output), name)
+        sides = _build_side(input), "same" if output == [(None, "same")] else _build_side(output)
+        return cls(group or over, *sides, name)
 
     @classmethod
     def of(cls, description: Any, over: Group | Sampler | None = None) -> Symmetry:
@@ -276,7 +277,7 @@ class Symmetry(nn.Module):
                     )
 
     def save(self, path: str | Path) -> Path:
-        """Write ``symmetry.yaml`` and ``symmetry.safetensors``; every callback accepts the result in place of a sentence.
+        """Write ``symmetry.yaml`` and ``symmetry.safetensors``, which every callback accepts in place of a sentence.
 
         A learnt group is written as it stands, as fixed generators.
 
@@ -301,7 +302,7 @@ class Symmetry(nn.Module):
             "name": self.name,
             "sentence": self.sentence,
             "group": group,
-            "law": {"name": type(self.sampler).__name__, "width": [float(w) for w in self.sampler.widths]},
+            "law": {"name": type(self.sampler).__name__, "width": self.sampler.widths.tolist()},
             "input": self.input.sentence,
             "output": self.output.sentence,
         }
@@ -322,7 +323,7 @@ class Symmetry(nn.Module):
                 over = Given(tensors["basis"], affine=bool(group["affine"]))
             else:
                 over = groups.by_name(group["sentence"])
-            law = getattr(samplers, document["law"]["name"])(over, width=list(document["law"]["width"]))
+            law = samplers.by_name(document["law"]["name"], over, width=document["law"]["width"])
             symmetry = cls(law, document["input"], document["output"], document["name"])
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidFile(
@@ -353,11 +354,11 @@ def _build_sampler(over: str | Group | Sampler | None) -> Sampler:
     if isinstance(over, str):
         over = groups.by_name(over)
     if over is None:
-        over = Learned()
+        over = Learned(count=None)
     if isinstance(over, Group):
         # one active generator a draw gives statistics per generator for free
         return OneHot(over) if isinstance(over, Learned) else Uniform(over)
-    return over if over.group is not None else over.with_group(Learned())
+    return over if over.group is not None else over.with_group(Learned(count=None))
 
 
 def _build_side(side: Any) -> ActionMap:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from lightning_symmetry.exceptions import ActionMismatch, DimensionMismatch
@@ -70,7 +71,7 @@ class Action(LateParameters, ABC):
                 "Repeat the samples or select elements.",
             )
         with full_precision(x.device):
-            return self._move(element, widen(x)).to(x.dtype)
+            return self._move(element, widen(x)).to(x.dtype).contiguous()
 
     def lie(self, group: Group, x: Tensor) -> Tensor:
         """Differentiate the action along every generator, at the identity.
@@ -95,7 +96,7 @@ class Action(LateParameters, ABC):
                 f"a group of dimension {group.dim}", f"{dim}, the dimension of the data", "Bind the group to the data."
             )
         with full_precision(x.device):
-            return self._derive(group, widen(x)).to(x.dtype)
+            return self._derive(group, widen(x)).to(x.dtype).contiguous()
 
     def check(self, x: Tensor) -> None:
         """Refuse tensors that are not this kind of data.
@@ -128,3 +129,29 @@ class Action(LateParameters, ABC):
             ActionMismatch: The tensor is not this kind of data.
         """
         self.check(x)
+
+
+class StillAction(Action, ABC):
+    """The trivial representation: nothing moves, whatever the type of the data."""
+
+    def base_dim(self, x: Tensor) -> int | None:
+        """Leave the dimension open."""
+        return None
+
+    def check(self, x: Tensor) -> None:
+        """Accept everything."""
+
+    def act(self, g: Element | Tensor, x: Tensor) -> Tensor:
+        """Return the data themselves."""
+        return x
+
+    def lie(self, group: Group, x: Tensor) -> Tensor:
+        """Return zeros, (B, K, ...)."""
+        dtype = x.dtype if x.is_floating_point() else torch.float32
+        return torch.zeros(x.shape[0], group.count, *x.shape[1:], dtype=dtype, device=x.device)
+
+    def _move(self, g: Element, x: Tensor) -> Tensor:
+        return x
+
+    def _derive(self, group: Group, x: Tensor) -> Tensor:
+        return self.lie(group, x)

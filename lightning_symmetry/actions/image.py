@@ -67,7 +67,8 @@ class Image(Action):
             )
 
     def _move(self, g: Element, x: Tensor) -> Tensor:
-        pixels = pixel_coordinates(*x.shape[-2:], device=x.device, dtype=x.dtype)
+        height, width = x.shape[-2:]
+        pixels = pixel_coordinates(height, width, device=x.device, dtype=x.dtype)
         points = (~g)(pixels.unsqueeze(0))
         return sample_image(x.to(points.dtype), points, self.padding)
 

@@ -71,6 +71,8 @@ class Clock:
     def begin_step(self) -> None:
         """Called before every training step: a closure that runs again must not count its gradients twice."""
         if self._kept is None:
+            # steps of others between two batches, such as a learning-rate search, are not this batch's
+            self._stepped = self._attempted = False
             self._kept = [None if p.grad is None else p.grad.clone() for p in self.parameters]
         else:
             for parameter, gradient in zip(self.parameters, self._kept, strict=False):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from lightning_symmetry.paths import find_leaves, get_leaf, replace_leaves
 from lightning_symmetry.symmetry import Symmetry
 
 
-class SymmetryCallback(Callback):
+class SymmetryCallback(Callback, ABC):
     """What every learning callback does; finals choose the losses and whether the task's own forward is moved.
 
     Args:
@@ -54,7 +54,10 @@ class SymmetryCallback(Callback):
         if every_n_steps < 1:
             raise InvalidSetting(f"every_n_steps={every_n_steps}", "at least 1", "Use 1 for every batch.")
         many = isinstance(symmetries, Sequence) and not isinstance(symmetries, str)
-        self.symmetries = nn.ModuleList(Symmetry.of(s) for s in (symmetries if many else [symmetries]))
+        described = list(symmetries) if many else [symmetries]
+        self.symmetries = nn.ModuleList(Symmetry.of(s) for s in described)
+        if name and len(described) == 1 and not isinstance(described[0], Symmetry):
+            self.symmetries[0].name = name
         self.losses = nn.ModuleList(losses)
         self.balance = balance if isinstance(balance, Balancer) else Fixed(balance)
         self.every_n_steps, self.seed = every_n_steps, seed
@@ -66,6 +69,8 @@ class SymmetryCallback(Callback):
         self._reservoir = Reservoir()
         self._trainer: Any = None
         self._host: Any = None
+        self._folder: Path | None = None
+        self._owns = [True] * len(self.symmetries)
         self._penalties: list[Tensor] = []
         self._values: dict[str, Tensor] = {}
         self._calls = 0
@@ -93,10 +98,13 @@ class SymmetryCallback(Callback):
             return
         refuse_unsupported(trainer, pl_module)
         self._trainer, self._host = trainer, pl_module
-        self._calls = 0
+        self._calls, self._reservoir = 0, Reservoir()
+        self._find_owned(trainer.callbacks)
+        # log_dir is a broadcast: every rank has to ask
+        self._folder = Path(trainer.log_dir or trainer.default_root_dir) / "symmetry" / self.name
         self._tap.install(pl_module)
         if trainer.is_global_zero and not trainer.fast_dev_run:
-            refuse_unwritable(self.report_folder)
+            refuse_unwritable(self._folder)
 
     def on_fit_start(self, trainer: Any, pl_module: Any) -> None:
         """Listen to the optimizers, which exist from here on."""
@@ -128,7 +136,7 @@ class SymmetryCallback(Callback):
     ) -> None:
         """Keep what the network is given in validation, for the verdict."""
         if self._tap.target is not None and not trainer.sanity_checking:
-            self._reservoir.watch(self._tap.found or '.', self._tap.target)
+            self._reservoir.watch(self._tap.found or ".", self._tap.target)
 
     def on_validation_batch_end(
         self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
@@ -141,6 +149,7 @@ class SymmetryCallback(Callback):
         if self._calls:
             self.conclude(trainer, pl_module)
 
+    @abstractmethod
     def conclude(self, trainer: Any, pl_module: Any) -> None:
         """Report at the end of training; finals say what."""
 
@@ -170,7 +179,8 @@ class SymmetryCallback(Callback):
         """Everything that training changed, as tensors and plain values."""
         return {
             "step": self.step,
-            "symmetries": self._restored or [dict(s.state_dict()) for s in self.symmetries],
+            "symmetries": self._restored
+            or [dict(s.state_dict()) if owned else {} for s, owned in zip(self.symmetries, self._owns, strict=True)],
             "losses": dict(self.losses.state_dict()),
             "balance": dict(self.balance.state_dict()),
             "optimizer": self._clock.state_dict(),
@@ -216,7 +226,7 @@ class SymmetryCallback(Callback):
         penalty = torch.stack(penalties).sum()
         if isinstance(output, Tensor):
             return output + penalty.to(output.device)
-        if isinstance(output, dict) and "loss" in output:
+        if isinstance(output, MutableMapping) and "loss" in output:
             output["loss"] = output["loss"] + penalty.to(output["loss"].device)
             return output
         raise NoGradient(
@@ -233,8 +243,7 @@ class SymmetryCallback(Callback):
         x = site.unpack(args, kwargs)
         if not self._input_seen:
             self._meet_input(x)
-        if not self._trainer.enable_validation:
-            self._reservoir.keep(x)
+        self._reservoir.keep(x)
         if not (moving or penalising):
             y = site.forward(*args, **kwargs)
             self._meet_output(x, y)
@@ -298,11 +307,11 @@ class SymmetryCallback(Callback):
         if self._host.automatic_optimization:
             self._penalties.append(penalty)
             return y
-        for path, leaf in find_leaves(y).items():
-            if leaf.requires_grad:
-                scaler = getattr(self._trainer.precision_plugin, "scaler", None)
-                scale = (lambda: 1.0) if scaler is None else scaler.get_scale
-                return replace_leaves(y, {path: inject_penalty(leaf, penalty, scale)})
+        leaves = {path: leaf for path, leaf in find_leaves(y).items() if leaf.requires_grad}
+        if leaves:
+            scaler = getattr(self._trainer.precision_plugin, "scaler", None)
+            scale = (lambda: 1.0) if scaler is None else scaler.get_scale
+            return replace_leaves(y, inject_penalty(leaves, penalty, scale))
         raise NoGradient(
             got=f"an output of {site.name!r} without gradient, under manual optimization",
             expected="an output that the training step differentiates",
@@ -339,8 +348,19 @@ class SymmetryCallback(Callback):
             symmetry.bind(x, y)
         self._restore("sampler.", "input.", "output.")
         self._restored = None
-        self._clock.adopt([p for s in self.symmetries for p in s.parameters()] + list(self.losses.parameters()))
+        owned = [s for s, owned in zip(self.symmetries, self._owns, strict=True) if owned]
+        self._clock.adopt([p for s in owned for p in s.parameters()] + list(self.losses.parameters()))
         self._output_seen = True
+
+    def _find_owned(self, callbacks: Sequence[Any]) -> None:
+        """A symmetry shared by several callbacks is stepped and saved once, by the first that learns it."""
+        taken: set[int] = set()
+        for callback in callbacks:
+            if callback is self:
+                break
+            if isinstance(callback, SymmetryCallback):
+                taken.update(id(s) for s in callback.symmetries)
+        self._owns = [id(s) not in taken for s in self.symmetries]
 
     def _restore(self, *prefixes: str) -> None:
         for symmetry, saved in zip(self.symmetries, self._restored or [], strict=False):
@@ -351,8 +371,11 @@ class SymmetryCallback(Callback):
     @property
     def report_folder(self) -> Path:
         """Where the report goes: beside the logs."""
-        root = self._trainer.log_dir or self._trainer.default_root_dir
-        return Path(root) / "symmetry" / self.name
+        if self._folder is None:
+            raise InvalidSetting(
+                got=f"no folder for {self.name!r}", expected="a callback that was fitted", remedy="Call Trainer.fit."
+            )
+        return self._folder
 
     def _norms(self) -> dict[str, Tensor]:
         return {

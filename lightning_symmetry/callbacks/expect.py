@@ -76,15 +76,14 @@ class Expect(Callback):
         """Check the claim.
 
         Raises:
-            ClaimFailed: The metric misses its bounds, or was never measured; then the metrics that exist are listed.
+            ClaimFailed: The metric misses its bounds, or was never measured; then the nearest that exist are listed.
         """
         if self.measured is None:
-            close = difflib.get_close_matches(self.metric, self._seen, n=1)
-            remedy = f"Did you mean {close[0]!r}? " if close else ""
+            nearest = difflib.get_close_matches(self.metric, sorted(self._seen), n=5, cutoff=0)
             raise ClaimFailed(
                 got=f"no metric {self.metric!r}",
                 expected=f"one that is {self.bound}",
-                remedy=f"{remedy}Measured were: {', '.join(sorted(self._seen)) or 'none'}.",
+                remedy=f"Did you mean one of: {', '.join(nearest)}?" if nearest else "Nothing at all was measured.",
             )
         if not self.holds:
             raise ClaimFailed(

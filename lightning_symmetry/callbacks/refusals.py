@@ -20,7 +20,8 @@ def refuse_unsupported(trainer: Any, host: Any) -> None:
         UnsupportedTrainer: Parameters are sharded, or the step takes an iterator instead of a batch.
     """
     strategy = type(getattr(trainer, "strategy", None)).__name__
-    if strategy in _SHARDING:
+    # by name, since two Lightnings have two classes of each
+    if any(kind.__name__ in _SHARDING for kind in type(getattr(trainer, "strategy", None)).__mro__):
         raise UnsupportedTrainer(
             got=f"the strategy {strategy}, which shards parameters",
             expected="a single device or DDP",

@@ -20,24 +20,29 @@ class Reservoir:
     """A bounded collection of the network's inputs."""
 
     def __init__(self) -> None:
-        self.held_out = "training"
-        self._trees: list[dict[str, Any]] = []
+        self._training: list[dict[str, Any]] = []
+        self._validation: list[dict[str, Any]] = []
         self._stack = ExitStack()
 
+    @property
+    def held_out(self) -> str:
+        """What `collect` gives: "validation" or "training"."""
+        return "validation" if self._validation else "training"
+
     def keep(self, x: dict[str, Any]) -> None:
-        """Add one input structure and let the oldest go when there is too much."""
-        tree = replace_leaves(x, {path: leaf.detach() for path, leaf in find_leaves(x).items()})
-        self._trees.append(tree)
-        while len(self._trees) > 1 and (_count_rows(self._trees[1:]) >= MAX_SAMPLES or self._bytes() > MAX_BYTES):
-            self._trees.pop(0)
+        """Add one input of training and let the oldest go when there is too much; idle once there is validation."""
+        if not self._validation:
+            self._training.append(replace_leaves(x, {path: leaf.detach() for path, leaf in find_leaves(x).items()}))
+            while len(self._training) > 1 and (_is_full(self._training[1:]) or _bytes(self._training) > MAX_BYTES):
+                self._training.pop(0)
 
     def renew(self) -> None:
-        """Forget everything: a new round of validation begins."""
-        self._trees, self.held_out = [], "validation"
+        """Forget the last round of validation: a new one begins."""
+        self._validation = []
 
     def watch(self, name: str, module: nn.Module) -> None:
         """Keep what a module is called with until `unwatch`."""
-        if _count_rows(self._trees) >= MAX_SAMPLES or self._bytes() > MAX_BYTES:
+        if _is_full(self._validation):
             return
 
         def record(forward: Any, *args: Any, **kwargs: Any) -> Any:
@@ -45,7 +50,9 @@ class Reservoir:
             x = site.unpack(args, kwargs)
             # outside inference mode the verdict may differentiate, and the host may reuse its tensors
             with torch.inference_mode(False), torch.no_grad():
-                self.keep(replace_leaves(x, {path: leaf.clone() for path, leaf in find_leaves(x).items()}))
+                copied = replace_leaves(x, {path: leaf.clone() for path, leaf in find_leaves(x).items()})
+            self._validation.append(copied)
+            self._training = []
             return forward(*args, **kwargs)
 
         self._stack.enter_context(patched_forward(module, lambda forward: functools.partial(record, forward)))
@@ -56,24 +63,26 @@ class Reservoir:
 
     def collect(self) -> dict[str, Any] | None:
         """Everything kept as one structure of at most `MAX_SAMPLES` rows, or None."""
-        if not self._trees:
+        trees = self._validation or self._training
+        if not trees:
             return None
-        first = self._trees[-1]
-        alike = [tree for tree in self._trees if _shapes(tree) == _shapes(first)]
+        first = trees[-1]
+        alike = [tree for tree in trees if _shapes(tree) == _shapes(first)]
         paths = {path for path, leaf in find_leaves(first).items() if leaf.ndim}
         leaves = [find_leaves(tree) for tree in alike]
         return replace_leaves(
             first, {path: torch.cat([tree[path] for tree in leaves])[:MAX_SAMPLES] for path in paths}
         )
 
-    def _bytes(self) -> int:
-        return sum(t.numel() * t.element_size() for tree in self._trees for t in find_leaves(tree).values())
-
 
 def _shapes(tree: dict[str, Any]) -> list[tuple[str, torch.Size, torch.dtype]]:
     return [(path, leaf.shape[1:], leaf.dtype) for path, leaf in find_leaves(tree).items()]
 
 
-def _count_rows(trees: list[dict[str, Any]]) -> int:
-    return sum(max((len(leaf) for leaf in find_leaves(tree).values() if leaf.ndim), default=0) for tree in trees)
+def _is_full(trees: list[dict[str, Any]]) -> bool:
+    rows = sum(max((len(leaf) for leaf in find_leaves(tree).values() if leaf.ndim), default=0) for tree in trees)
+    return rows >= MAX_SAMPLES or _bytes(trees) > MAX_BYTES
 
+
+def _bytes(trees: list[dict[str, Any]]) -> int:
+    return sum(t.numel() * t.element_size() for tree in trees for t in find_leaves(tree).values())

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from lightning_symmetry.callbacks.tap import Site, quiet
@@ -51,37 +51,67 @@ def make_second_pass(site: Site, before: RandomState) -> Callable[[Any], Any]:
         site: The tapped call.
         before: Random state before the host's own forward.
     """
+    bare = _Bare(site)
 
     def run(x: Any) -> Any:
         args, kwargs = site.pack(x)
-        buffers = {name: buffer.clone() for name, buffer in site.module.named_buffers()}
-        with quiet(), before.replayed():
-            if not buffers:
-                return site.forward(*args, **kwargs)
-            return functional_call(site.module, buffers, args, kwargs)
+        buffers = {name: buffer.clone() for name, buffer in bare.named_buffers()}
+        with quiet(), before.replayed(), _attributes_kept(site.module):
+            return functional_call(bare, buffers, args, kwargs)
 
     return run
 
 
-def inject_penalty(y: Tensor, penalty: Tensor, scale: Callable[[], float]) -> Tensor:
-    """Return y unchanged, such that the first backward through it also sends ``scale()`` into the penalty.
+class _Bare(nn.Module):
+    """The network's forward without the hooks around it, which have already acted on what the tap sees."""
 
-    This adds a loss where the training step returns none (manual optimization): whoever differentiates a loss of y
-    differentiates the penalty with it, once.
+    def __init__(self, site: Site) -> None:
+        super().__init__()
+        self.network, self._site = site.module, site
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self._site.forward(*args, **kwargs)
+
+
+@contextmanager
+def _attributes_kept(module: nn.Module) -> Iterator[None]:
+    """Put back what a forward notes on the modules, such as attention maps for an auxiliary loss."""
+    saved = [(vars(child), dict(vars(child))) for child in module.modules()]
+    try:
+        yield
+    finally:
+        for now, then in saved:
+            for key in now.keys() - then.keys():
+                del now[key]
+            now.update({key: value for key, value in then.items() if key not in now or now[key] is not value})
+
+
+def inject_penalty(leaves: Mapping[str, Tensor], penalty: Tensor, scale: Callable[[], float]) -> dict[str, Tensor]:
+    """Return outputs unchanged, such that the first backward through any of them also sends ``scale()`` into the penalty.
+
+    This adds a loss where the training step returns none (manual optimization): whoever differentiates a loss of the
+    outputs differentiates the penalty with it, once. Gradients that are taken to be differentiated again
+    (``create_graph=True``: forces, gradient penalties) are quantities of the host's own and stay as they are.
+
+    Args:
+        leaves: The tensors of one output that carry a gradient.
+        penalty: A scalar.
+        scale: What it is multiplied by, asked when the backward runs.
     """
-    return _Inject.apply(y, penalty, scale)
+    spent: list[bool] = []
+    return {path: _Inject.apply(leaf, penalty, scale, spent) for path, leaf in leaves.items()}
 
 
 class _Inject(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, y: Tensor, penalty: Tensor, scale: Callable[[], float]) -> Tensor:
-        ctx.scale, ctx.shape, ctx.spent = scale, penalty.shape, False
+    def forward(ctx: Any, y: Tensor, penalty: Tensor, scale: Callable[[], float], spent: list[bool]) -> Tensor:
+        ctx.scale, ctx.spent, ctx.like = scale, spent, penalty.detach()
         return y.view_as(y)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         (gradient,) = gradients
-        if ctx.spent:
-            return gradient, None, None
-        ctx.spent = True
-        return gradient, torch.full(ctx.shape, float(ctx.scale()), device=gradient.device), None
+        if ctx.spent or torch.is_grad_enabled():
+            return gradient, None, None, None
+        ctx.spent.append(True)
+        return gradient, torch.full_like(ctx.like, float(ctx.scale())), None, None

@@ -16,6 +16,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +27,8 @@ from lightning_symmetry.exceptions import TargetError
 from lightning_symmetry.paths import find_leaves
 
 _ABSENT = object()
+# what stood in vars(host) before, and who listens, by our wrapper; not on the wrapper, whose attributes others copy
+_wrapped: WeakKeyDictionary[Callable[..., Any], tuple[Any, list[Tap]]] = WeakKeyDictionary()
 _quiet: ContextVar[bool] = ContextVar("second pass", default=False)
 
 
@@ -113,6 +116,7 @@ class Tap:
         self.found: str | None = None
         self.was_called = False
         self._host: nn.Module | None = None
+        self._step: Callable[..., Any] | None = None
         self._depth = 0
         self._taint: _Taint | None = None
         self._seen: list[str] = []
@@ -123,23 +127,26 @@ class Tap:
             return
         self.remove()
         step = vars(host).get("training_step")
-        if not hasattr(step, "taps"):
+        if step not in _wrapped:
             step = _wrap_step(host)
-        step.taps.append(self)
-        self._host, self.found, self.was_called = host, None, False
+        _wrapped[step][1].append(self)
+        self._host, self._step, self.found, self.was_called = host, step, None, False
 
     def remove(self) -> None:
         """Take this tap away, and the wrapper with the last one; harmless when not installed."""
-        host, self._host = self._host, None
-        step = vars(host).get("training_step") if host is not None else None
-        if step is None or not hasattr(step, "taps"):
+        host, step = self._host, self._step
+        self._host = self._step = None
+        if host is None or step is None:
             return
-        step.taps[:] = [tap for tap in step.taps if tap is not self]
-        if not step.taps:
-            if step.previous is _ABSENT:
-                del host.__dict__["training_step"]
-            else:
-                host.__dict__["training_step"] = step.previous
+        previous, taps = _wrapped[step]
+        taps[:] = [tap for tap in taps if tap is not self]
+        # somebody may have wrapped the step again: theirs is not ours to take away, and without taps ours is idle
+        if taps or vars(host).get("training_step") is not step:
+            return
+        if previous is _ABSENT:
+            del host.__dict__["training_step"]
+        else:
+            host.__dict__["training_step"] = previous
 
     @property
     def target(self) -> nn.Module | None:
@@ -249,9 +256,10 @@ class Tap:
 
 def _wrap_step(host: Any) -> Any:
     original = host.training_step
+    installed: list[Tap] = []
 
     def training_step(*args: Any, **kwargs: Any) -> Any:
-        taps = [tap for tap in training_step.taps if tap.listener.is_listening()]  # type: ignore[attr-defined]
+        taps = [tap for tap in installed if tap.listener.is_listening()]
         if not taps:
             return original(*args, **kwargs)
         batch = args[0] if args else next(iter(kwargs.values()), None)
@@ -266,8 +274,7 @@ def _wrap_step(host: Any) -> Any:
 
     # Lightning unwraps once before it reads the signature, so the innermost function must be given
     training_step.__wrapped__ = inspect.unwrap(original)  # type: ignore[attr-defined]
-    training_step.taps = []  # type: ignore[attr-defined]
-    training_step.previous = vars(host).get("training_step", _ABSENT)  # type: ignore[attr-defined]
+    _wrapped[training_step] = (vars(host).get("training_step", _ABSENT), installed)
     host.__dict__["training_step"] = training_step
     return training_step
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import final
+from typing import Any, final
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -125,5 +125,5 @@ class KnownSymmetry(LightningDataModule, ABC):
         )
 
 
-def _pass_on(batch: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+def _pass_on(batch: Any) -> Any:
     return batch

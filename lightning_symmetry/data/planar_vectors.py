@@ -21,10 +21,12 @@ TARGET_STD = 1.916237
 
 @final
 class PlanarVectors(KnownSymmetry):
-    r"""Two vectors q, p of the plane and the vector :math:`y = |q|\,p + (q \cdot p)\,q / (1 + |q|)`, scaled to variance 1.
+    r"""Two vectors q, p of the plane and a vector that turns with them, scaled to variance 1.
 
-    Input (B, 4) is q then p, both standard normal; target (B, 2). Rotating q and p rotates y. With ``stretch`` s, inputs
-    and target are carried by D = diag(1, s), so that the group is D SO(2) D^-1, whose orbits are ellipses.
+    .. math:: y = |q|\,p + (q \cdot p)\,q / (1 + |q|)
+
+    Input (B, 4) is q then p, both standard normal; target (B, 2). Rotating q and p rotates y. With ``stretch`` s,
+    inputs and target are carried by D = diag(1, s), so that the group is D SO(2) D^-1, whose orbits are ellipses.
 
     Args:
         samples: Of the training part.

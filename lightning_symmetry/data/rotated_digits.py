@@ -44,8 +44,8 @@ class RotatedDigits(KnownSymmetry):
         InvalidSetting: A number lies outside its range, or scikit-learn is missing.
 
     Example:
-        >>> RotatedDigits(degrees=45).truth().sentence
-        'SO(2) on image -> label'
+        >>> RotatedDigits(degrees=45).truth().group.sentence
+        'SO(2)'
     """
 
     def __init__(

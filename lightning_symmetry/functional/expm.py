@@ -6,7 +6,7 @@ and backward. The caller knows the structure of its matrices and names it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from math import factorial
 from typing import Any, Literal
@@ -90,12 +90,6 @@ def _halves(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     return (first + second) * 0.5, (first - second) * 0.5
 
 
-def _quadrature(like: Tensor) -> tuple[Tensor, Tensor]:
-    """Give the points u of [0, 1], the end point after them, and the weights of all but the end, ready to broadcast."""
-    shape = (-1, *(1,) * like.ndim)
-    return like.new_tensor((*_POINTS, 1.0)).reshape(shape), like.new_tensor(_SHARES).reshape(shape)
-
-
 def expm2(a: Tensor) -> Tensor:
     """Exponentiate 2x2 matrices.
 
@@ -137,7 +131,8 @@ def expm_affine2(a: Tensor) -> Tensor:
     a00, a01, b0, a10, a11, b1 = widen(a)[..., :2, :].flatten(-2).unbind(-1)
     s, h = _halves(a00, a11)
     q = torch.addcmul(h * h, a01, a10)
-    u, share = _quadrature(q)
+    u = a00.new_tensor((*_POINTS, 1.0)).reshape(-1, *(1,) * q.ndim)
+    share = a00.new_tensor(_SHARES).reshape(-1, *(1,) * q.ndim)
     cosh, sinhc = cosh_sinhc(u * u * q)
     grow = (u * s).exp()
     even, odd = grow * cosh, grow * (sinhc * u)
@@ -149,6 +144,39 @@ def expm_affine2(a: Tensor) -> Tensor:
     y = torch.addcmul(p * b1, r, torch.addcmul(a10 * b0, h, b1, value=-1))
     zero = torch.zeros_like(s)
     entries = (even + tilt, odd * a01, x, odd * a10, even - tilt, y, zero, zero, zero + 1)
+    return torch.stack(entries, -1).unflatten(-1, (3, 3))
+
+
+def expm_so2(a: Tensor) -> Tensor:
+    """Exponentiate skew 2x2 matrices.
+
+    Args:
+        a: (..., 2, 2), skew; the angle is its entry (1, 0).
+
+    Returns:
+        (..., 2, 2), at least float32.
+    """
+    angle = widen(a)[..., 1, 0]
+    cos, sin = angle.cos(), angle.sin()
+    return torch.stack((cos, -sin, sin, cos), -1).unflatten(-1, (2, 2))
+
+
+def expm_se2(a: Tensor) -> Tensor:
+    """Exponentiate rigid motions of the plane: 3x3 matrices, skew linear part, last row zero.
+
+    ``phi(A) = sinc(w) I + (1 - cos w) / w^2 A`` with the angle ``w``.
+
+    Args:
+        a: (..., 3, 3), linear part skew, last row zero.
+
+    Returns:
+        (..., 3, 3) with last row (0, 0, 1), at least float32.
+    """
+    _, _, b0, angle, _, b1 = widen(a)[..., :2, :].flatten(-2).unbind(-1)
+    cos, sinc, outer = _turn(-angle * angle)
+    sin, lean = sinc * angle, outer * angle
+    zero = torch.zeros_like(angle)
+    entries = (cos, -sin, sinc * b0 - lean * b1, sin, cos, sinc * b1 + lean * b0, zero, zero, zero + 1)
     return torch.stack(entries, -1).unflatten(-1, (3, 3))
 
 
@@ -197,7 +225,8 @@ def expm_so3(a: Tensor) -> Tensor:
 def expm_se3(a: Tensor) -> Tensor:
     """Exponentiate rigid motions of space: 4x4 matrices, skew linear part, last row zero.
 
-    The offset is ``int_0^1 e^{uA} b du`` by 16 Gauss-Legendre points, with Rodrigues' formula under the integral.
+    With the axis ``v`` of length ``w``, the offset is ``(sinc(w) I + V A + W v v^T) b``; ``V = (1 - cos w) / w^2``
+    and ``W = (w - sin w) / w^3`` are computed without cancellation.
 
     Args:
         a: (..., 4, 4), linear part skew, last row zero.
@@ -208,13 +237,11 @@ def expm_se3(a: Tensor) -> Tensor:
     a = widen(a)
     skew, b = a[..., :3, :3], a[..., :3, 3:]
     w, q = _axis(skew)
-    u, share = _quadrature(q)
-    even, odd, outer = _turn(u * u * q)
-    odd, outer = odd * u, outer * (u * u)
+    even, odd, outer = _turn(q)
+    third = outer - 2 * _sinhc_slope(q, even, odd)
     eye = torch.eye(3, dtype=a.dtype, device=a.device)
-    linear = _compose3(eye, even[-1], odd[-1], outer[-1], skew, w)
-    even, odd, outer = ((share * factor[:-1]).sum(0) for factor in (even, odd, outer))
-    offset = (_compose3(eye, even, odd, outer, skew, w) * b.mT).sum(-1, keepdim=True)
+    linear = _compose3(eye, even, odd, outer, skew, w)
+    offset = (_compose3(eye, odd, outer, third, skew, w) * b.mT).sum(-1, keepdim=True)
     return torch.cat((torch.cat((linear, offset), -1), a[..., 3:, :] + a.new_tensor((0.0, 0.0, 0.0, 1.0))), -2)
 
 
@@ -289,12 +316,18 @@ def expm(a: Tensor, structure: Structure = "general") -> Tensor:
             return widen(a).exp()
         if structure == "diagonal":
             return expm_diagonal(a)
-        if n == 2 and structure in ("general", "skew"):
-            return expm2(a)
-        if n == 3 and structure == "skew":
-            return expm_so3(a)
-        if n == 3 and structure in ("affine", "rigid"):
-            return expm_affine2(a)
-        if n == 4 and structure == "rigid":
-            return expm_se3(a)
-        return torch.matrix_exp(widen(a))
+        return _CLOSED.get((structure, n), _general)(a)
+
+
+def _general(a: Tensor) -> Tensor:
+    return torch.matrix_exp(widen(a))
+
+
+_CLOSED: dict[tuple[str, int], Callable[[Tensor], Tensor]] = {
+    ("general", 2): expm2,
+    ("skew", 2): expm_so2,
+    ("skew", 3): expm_so3,
+    ("affine", 3): expm_affine2,
+    ("rigid", 3): expm_se2,
+    ("rigid", 4): expm_se3,
+}

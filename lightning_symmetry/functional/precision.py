@@ -71,10 +71,13 @@ def apply_matrix(matrix: Tensor, vectors: Tensor) -> Tensor:
         tensor([[[0., 1.]]])
     """
     if 0 < matrix.shape[-1] <= _UNROLLED:
-        columns = matrix.unsqueeze(-3).unbind(-1)
-        parts = vectors.unsqueeze(-1).unbind(-2)
+        # Points last in memory: the inner loops then run over them, not over the few coordinates.
+        parts = vectors.mT.contiguous().unsqueeze(-2).unbind(-3)
+        columns = matrix.unsqueeze(-1).unbind(-2)
         total = columns[0] * parts[0]
         for column, part in zip(columns[1:], parts[1:], strict=True):
             total = torch.addcmul(total, column, part)
-        return total
+        if total.requires_grad:
+            total.register_hook(Tensor.contiguous)
+        return total.mT
     return vectors @ matrix.mT

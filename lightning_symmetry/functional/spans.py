@@ -1,6 +1,6 @@
-"""Spans of generators: only the span of a learnt basis is determined by data, so bases are compared and read through it.
+"""Spans of generators: data determine no more of a learnt basis, so bases are compared and read through their spans.
 
-Everything runs in double precision on flattened generators and forgets gradients: these are results for people.
+Everything runs in double precision on the CPU and forgets gradients: these are results for people.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def orthonormal_span(a: Tensor, rtol: float = RANK_TOLERANCE) -> Tensor:
         >>> orthonormal_span(torch.tensor([[[1.0, 0.0]], [[2.0, 0.0]]])).abs()
         tensor([[[1., 0.]]], dtype=torch.float64)
     """
-    flat = a.detach().to(torch.float64).reshape(a.shape[0], -1)
-    if flat.numel() == 0:
-        return flat.new_zeros(0, *a.shape[1:])
+    if a.numel() == 0:
+        return torch.zeros(0, *a.shape[1:], dtype=torch.float64)
+    flat = a.detach().to("cpu", torch.float64).reshape(a.shape[0], -1)
     _, sizes, rows = torch.linalg.svd(flat, full_matrices=False)
     kept = sizes > max(rtol * float(sizes[0]), torch.finfo(torch.float64).tiny)
     return rows[kept].reshape(-1, *a.shape[1:])
@@ -49,7 +49,7 @@ def orthonormal_span(a: Tensor, rtol: float = RANK_TOLERANCE) -> Tensor:
 def principal_cosines(a: Tensor, b: Tensor) -> Tensor:
     """Cosines of the principal angles between two spans.
 
-    Singular values of Q_a Q_b^T with orthonormal rows Q. All are 1 exactly when the smaller span lies inside the larger.
+    Singular values of Q_a Q_b^T with orthonormal rows Q. All are 1 exactly when one span lies inside the other.
 
     Args:
         a: (K, ...) generators.
@@ -67,9 +67,9 @@ def principal_cosines(a: Tensor, b: Tensor) -> Tensor:
         tensor([1.], dtype=torch.float64)
     """
     left, right = (orthonormal_span(t).flatten(1) for t in (a, b))
-    cosines = a.new_zeros(min(a.shape[0], b.shape[0]), dtype=torch.float64)
+    cosines = torch.zeros(min(a.shape[0], b.shape[0]), dtype=torch.float64)
     if len(left) and len(right):
-        found = torch.linalg.svdvals(left @ right.to(left.device).mT).clamp_max(1.0)
+        found = torch.linalg.svdvals(left @ right.mT).clamp_max(1.0)
         cosines[: len(found)] = found
     return cosines
 
@@ -88,8 +88,8 @@ def cosine_to_span(a: Tensor, span: Tensor) -> Tensor:
         >>> cosine_to_span(torch.tensor([[1.0, 1.0]]), torch.tensor([[3.0, 0.0]])).round(decimals=4)
         tensor([0.7071], dtype=torch.float64)
     """
-    flat = a.detach().to(torch.float64).reshape(a.shape[0], -1)
-    inside = (flat @ orthonormal_span(span).flatten(1).to(flat.device).mT).norm(dim=1)
+    flat = a.detach().to("cpu", torch.float64).reshape(a.shape[0], -1)
+    inside = (flat @ orthonormal_span(span).flatten(1).mT).norm(dim=1)
     size = flat.norm(dim=1)
     return torch.where(size > 0, inside / size.clamp_min(torch.finfo(torch.float64).tiny), 0.0).clamp_max(1.0)
 
@@ -97,8 +97,8 @@ def cosine_to_span(a: Tensor, span: Tensor) -> Tensor:
 def lie_closure_residual(a: Tensor, rtol: float = RANK_TOLERANCE) -> float:
     """Share of the brackets of a basis that its span lacks: 0 for a Lie algebra.
 
-    sqrt( sum_ij || [E_i, E_j] - P [E_i, E_j] ||^2 / sum_ij || [E_i, E_j] ||^2 ) over an orthonormal basis E of the span,
-    P projecting onto it. Below 0.05 the span is as good as closed; three random 3 x 3 matrices give about 0.6.
+    sqrt( sum_ij || [E_i, E_j] - P [E_i, E_j] ||^2 / sum_ij || [E_i, E_j] ||^2 ) over an orthonormal basis E of the
+    span, P projecting onto it. Below 0.05 the span is as good as closed; three random 3 x 3 matrices give about 0.6.
 
     Args:
         a: (K, n, n) generators; homogeneous ones for affine maps.
@@ -120,6 +120,22 @@ def lie_closure_residual(a: Tensor, rtol: float = RANK_TOLERANCE) -> float:
         return 0.0
     rows = span.flatten(1)
     return float((brackets - brackets @ rows.mT @ rows).norm()) / size
+
+
+def quarter_turn_norm(dim: int) -> float:
+    """Frobenius norm of a generator that turns every coordinate plane by a right angle: sqrt(2 floor(d/2)) pi/2.
+
+    Args:
+        dim: Dimension d of the space.
+
+    Returns:
+        A norm; sqrt(2) pi/2 in the plane and in space.
+
+    Example:
+        >>> round(quarter_turn_norm(2), 3), round(quarter_turn_norm(8), 3)
+        (2.221, 4.443)
+    """
+    return math.sqrt(2 * max(dim // 2, 1)) * math.pi / 2
 
 
 def unit_speed(a: Tensor, affine: bool = False) -> Tensor:
@@ -167,8 +183,8 @@ def canonical_basis(a: Tensor, affine: bool = False, rtol: float = RANK_TOLERANC
     """Rotate an orthonormal basis of a span until it is sparse, then fix scale, sign and order.
 
     Minimises sum_k || sum_l R_kl E_l ||_1 over orthogonal R by sweeps of planar rotations. The L1 norm along one planar
-    rotation is concave between the angles that make an entry vanish, so that its exact minimum is found by trying these.
-    The start depends on the span alone (pivoted Cholesky factor of the projector onto it). Scale: `unit_speed`. Sign:
+    rotation is concave between the angles that make an entry vanish, so its exact minimum is found by trying these. The
+    start depends on the span alone (pivoted Cholesky factor of the projector onto it). Scale: `unit_speed`. Sign:
     the largest entry below the diagonal is positive (the largest of all where nothing lies below). Order: rotations,
     other linear maps, translations; each by the place of the largest entry, as in the known groups.
 
@@ -192,7 +208,7 @@ def canonical_basis(a: Tensor, affine: bool = False, rtol: float = RANK_TOLERANC
     span = orthonormal_span(a, rtol)
     if len(span) == 0:
         return span.to(a)
-    rows = _sparsify(_pivot(span.flatten(1).cpu()))
+    rows = _sparsify(_pivot(span.flatten(1)))
     basis = unit_speed(rows.reshape(-1, *a.shape[1:]), affine)
     basis = _fix_sign(basis)
     order = sorted(range(len(basis)), key=lambda k: _place(basis[k : k + 1], affine))

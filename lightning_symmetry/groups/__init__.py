@@ -53,7 +53,7 @@ __all__ = [
 ]
 
 
-def _learned(count: int = 1, dim: int | None = None, **settings: Any) -> Learned:
+def _learned(count: int | None = None, dim: int | None = None, **settings: Any) -> Learned:
     return Learned(dim, count, **settings)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from typing import final
 
 import torch
@@ -43,6 +43,11 @@ class FinitePlaneGroup(KnownGroup, ABC):
     def sentence(self) -> str:
         """The group as the grammar reads it back."""
         return f"{type(self).__name__[0]}{self.order}"
+
+    @property
+    @abstractmethod
+    def discrete(self) -> AffineMap:
+        """All elements, the identity first."""
 
     def _turns(self) -> Tensor:
         like = self.basis()

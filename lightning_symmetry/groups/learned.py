@@ -24,7 +24,7 @@ class Learned(Group):
 
     Args:
         dim: Dimension d; None until ``bind``.
-        count: Number K of generators.
+        count: Number K of generators; None for one more than SO(d) has, so that a spare can show what does not hold.
         affine: Whether they may translate; None until ``bind``.
         blocks: Linear parts are block-diagonal: the size of all blocks, or their sizes.
         scale: Standard deviation of the initial entries.
@@ -42,16 +42,16 @@ class Learned(Group):
     def __init__(
         self,
         dim: int | None = None,
-        count: int = 1,
+        count: int | None = 1,
         affine: bool | None = None,
         blocks: int | Sequence[int] | None = None,
         scale: float = 0.3,
         seed: int = 0,
     ) -> None:
         super().__init__(dim)
-        if count < 1:
+        if count is not None and count < 1:
             raise InvalidSetting(f"count={count}", "at least one generator", "Pass count >= 1.")
-        self._count, self._affine, self._given_affine = count, affine, affine
+        self._count, self._given_count, self._affine, self._given_affine = count, count, affine, affine
         self.blocks = blocks if blocks is None or isinstance(blocks, int) else tuple(blocks)
         self.scale, self.seed = scale, seed
         self.weight: nn.Parameter | None
@@ -64,6 +64,10 @@ class Learned(Group):
     @property
     def count(self) -> int:
         """Number K of generators."""
+        if self._count is None:
+            raise DimensionMismatch(
+                "a count of generators that follows from the dimension", "the dimension of the data", "Call bind(dim)."
+            )
         return self._count
 
     @property
@@ -79,14 +83,14 @@ class Learned(Group):
     @property
     def sentence(self) -> str:
         """The group as the grammar reads it back; the first number is the count of generators."""
-        words = [str(self._count)]
+        words = [] if self._given_count is None else [str(self._given_count)]
         if self._given_dim is not None:
             words.append(f"dim={self._given_dim}")
         if self._given_affine is not None:
             words.append(f"affine={self._given_affine}")
         if self.blocks is not None:
             words.append(f"blocks={self.blocks if isinstance(self.blocks, int) else list(self.blocks)}")
-        return f"learned({', '.join(words)})"
+        return f"learned({', '.join(words)})" if words else "learned"
 
     def bind(self, dim: int | None, affine: bool | None = None) -> Self:
         """Complete what was left open and make the generators, or check what was given."""
@@ -101,6 +105,8 @@ class Learned(Group):
         if self._affine is None:
             # A loaded weight has decided already.
             self._affine = bool(affine) if self.weight is None else self.weight.shape[-1] == dim + 1
+        if self._count is None:
+            self._count = dim * (dim - 1) // 2 + 1 if self.weight is None else self.weight.shape[0]
         size = dim + self._affine
         mask = self._make_mask(dim)
         if self.weight is None:

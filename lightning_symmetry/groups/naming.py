@@ -15,14 +15,14 @@ T = TypeVar("T")
 _WORDS = re.compile(r"^(?P<name>[A-Za-z_][\w.]*?)(?P<order>\d+)?(?:\((?P<args>.*)\))?$", re.DOTALL)
 
 
-def build_by_name(words: str, table: Mapping[str, Callable[..., T]], kind: type[T], *args: Any, **kwargs: Any) -> T:
+def build_by_name(words: str, table: Mapping[str, Callable[..., T]], kind: Any, *args: Any, **kwargs: Any) -> T:
     """Build a part from its name, or from a name with its arguments as sentences write it.
 
     Args:
         words: ``"SO"``, ``"SO(2)"``, ``"D4"`` or ``"my_package.MyGroup(3)"``; upper and lower case, ``_`` and ``-`` do
         not matter.
         table: Lower-case name to class or function.
-        kind: What must come out.
+        kind: The abstract class of what must come out.
         *args: Further arguments.
         **kwargs: Further arguments.
 
@@ -62,7 +62,7 @@ def _read_arguments(words: str, text: str) -> tuple[list[Any], dict[str, Any]]:
         raise SentenceError(f"{words!r}", "plain values as arguments", "Put text in quotes.") from error
 
 
-def _find(name: str, table: Mapping[str, Callable[..., T]], kind: type[T]) -> Callable[..., T]:
+def _find(name: str, table: Mapping[str, Callable[..., T]], kind: Any) -> Callable[..., T]:
     short = name.lower().replace("_", "").replace("-", "")
     if short in table:
         return table[short]

@@ -8,34 +8,36 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_symmetry.actions import Label
 from lightning_symmetry.exceptions import InvalidSetting
-from lightning_symmetry.functional.distributed import global_variance
-from lightning_symmetry.functional.residuals import relative_residual
+from lightning_symmetry.functional.precision import widen
+from lightning_symmetry.functional.residuals import relative_residual, relative_to_variance
 from lightning_symmetry.losses.base import Loss
 from lightning_symmetry.losses.call import Call
-from lightning_symmetry.paths import find_leaves
+from lightning_symmetry.paths import find_leaves, get_leaf
 from lightning_symmetry.symmetrization import lie_derivative
 
-_DISTANCES = ("mse", "kl")
+_DISTANCES = ("auto", "mse", "kl")
 
 
 @final
 class Equivariance(Loss):
     """Finite equivariance error: E_g d( f(rho_in(g) x), rho_out(g) f(x) ).
 
-    ``mse`` is the mean squared difference in units of the output's variance over the batch (of all ranks, without
-    gradient), so that the strength does not depend on the target's units. ``kl`` compares the class distributions of
-    logits: KL( softmax f(x) || softmax f(gx) ). Nothing is detached.
+    ``mse`` is the mean squared difference in units of the output's variance, see `relative_to_variance`: it depends
+    neither on the target's units nor on the scale of the answers, so that it cannot be lowered by shrinking them.
+    ``kl`` compares the class distributions of logits, KL( softmax f(x) || softmax f(gx) ). ``auto`` is ``kl`` where the
+    output is a ``label`` told by logits (B, classes >= 2), and ``mse`` elsewhere. No target is detached.
 
     Args:
-        distance: "mse" or "kl".
+        distance: "auto", "mse" or "kl".
         views: Elements a sample, each one forward of the network.
 
     Raises:
         InvalidSetting: The distance is unknown or ``views`` is not positive.
     """
 
-    def __init__(self, distance: str = "mse", views: int = 1) -> None:
+    def __init__(self, distance: str = "auto", views: int = 1) -> None:
         super().__init__()
         if distance not in _DISTANCES:
             raise InvalidSetting(f"distance {distance!r}", f"one of {_DISTANCES}", "Use 'kl' for logits.")
@@ -45,20 +47,29 @@ class Equivariance(Loss):
 
     def forward(self, call: Call) -> Tensor:
         """Return (B,) errors."""
-        total: Tensor | float = 0.0
-        for j, (view, answer) in enumerate(zip(call.views, call.answers, strict=True)):
-            expected = find_leaves(call.symmetry.move_output(view.g, call.y))
-            actual = find_leaves(answer)
-            total = total + call.weights[:, j] * sum(self._compare(actual[p], expected[p]) for p in expected)
-        return torch.as_tensor(total)
+        total = torch.zeros_like(call.weights[:, 0])
+        for path, y in find_leaves(call.y).items():
+            if not y.is_floating_point() or not y.ndim:
+                continue
+            kl = self.distance == "kl" or (self.distance == "auto" and _is_logits(call, y))
+            error = torch.zeros_like(total)
+            for j, (view, answer) in enumerate(zip(call.views, call.answers, strict=True)):
+                expected = get_leaf(call.symmetry.move_output(view.g, call.y), path)
+                actual = get_leaf(answer, path)
+                distance = _diverge(actual, expected) if kl else relative_residual(actual, expected, 1.0)
+                error = error + call.weights[:, j] * distance
+            total = total + (error if kl else relative_to_variance(error, y))
+        return total
 
-    def _compare(self, actual: Tensor, expected: Tensor) -> Tensor:
-        if not actual.is_floating_point() or actual.ndim == 0:
-            return actual.new_zeros((), dtype=torch.float32)
-        if self.distance == "kl":
-            log_p, log_q = (F.log_softmax(t.float(), 1) for t in (expected, actual))
-            return F.kl_div(log_q, log_p, log_target=True, reduction="none").flatten(1).sum(1)
-        return relative_residual(actual, expected, global_variance(expected))
+
+def _is_logits(call: Call, y: Tensor) -> bool:
+    labels = [isinstance(action, Label) for action in call.symmetry.output.actions]
+    return all(labels) and y.ndim >= 2 and y.shape[1] >= 2
+
+
+def _diverge(actual: Tensor, expected: Tensor) -> Tensor:
+    log_p, log_q = (F.log_softmax(widen(t), 1) for t in (expected, actual))
+    return F.kl_div(log_q, log_p, log_target=True, reduction="none").flatten(1).sum(1)
 
 
 @final
@@ -82,6 +93,6 @@ class InfinitesimalEquivariance(Loss):
         outputs = find_leaves(call.y)
         terms = []
         for path, slope in slopes.items():
-            scale = global_variance(outputs[path])
-            terms.append(relative_residual(slope, torch.zeros_like(slope), scale))
+            error = relative_residual(slope, torch.zeros_like(slope), 1.0)
+            terms.append(relative_to_variance(error, outputs[path]))
         return torch.stack(terms).sum(0)

@@ -117,7 +117,7 @@ def test_nan_never_holds() -> None:
 def test_a_metric_that_was_never_measured_names_what_exists() -> None:
     claim = Expect("train/valu", at_least=0)
     trainer(claim).fit(host(L), loader())
-    with pytest.raises(ClaimFailed, match="Did you mean 'train/value'"):
+    with pytest.raises(ClaimFailed, match="Did you mean one of: train/value"):
         claim.verify()
 
 

@@ -1,0 +1,142 @@
+"""Plain names for generators."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor
+
+# A cosine of 0.95 leaves 10 % of a generator's squared norm unexplained: less would no longer be what the name says,
+# more would refuse generators learnt to the accuracy that a few thousand samples allow.
+NAME_COSINE = 0.95
+MIXED = "mixed"
+
+Candidate = tuple[int, str, float]
+
+
+@final
+@dataclass(frozen=True)
+class Naming:
+    """A name and how well it fits.
+
+    Args:
+        name: Plain words, such as "rotation" or "translation along x"; "mixed" where none fits.
+        cosine: Between the generator and the named direction, or the named algebra that should contain it.
+    """
+
+    name: str
+    cosine: float
+
+
+def name_generator(generator: Tensor, dim: int, affine: bool = False) -> Naming:
+    """Name a generator by the smallest algebra that holds it.
+
+    Of all named algebras to which the generator has a cosine of at least 0.95, the one of least dimension wins, and
+    among equals the largest cosine: first single directions ("rotation", "scaling", "stretch along x", "squeeze",
+    "boost", "shear", "translation along y", "rotation of 4 planes together"), then families ("rotation about a point",
+    "rotation with scaling", "rotation" in any plane, "translation" in any direction, "symmetric stretch").
+
+    Args:
+        generator: (n, n), of any norm.
+        dim: Dimension d of the space.
+        affine: Whether the generator is homogeneous, n = d + 1.
+
+    Returns:
+        The name, "mixed" where no algebra fits, and the cosine to it (for "mixed", to the nearest single direction).
+
+    Example:
+        >>> name_generator(torch.tensor([[0.01, -2.0], [2.0, 0.0]]), dim=2).name
+        'rotation'
+        >>> name_generator(torch.eye(3), dim=3).name
+        'scaling'
+    """
+    matrix = generator.detach().to("cpu", torch.float64)
+    size = float(matrix.norm())
+    if size == 0 or not math.isfinite(size):
+        return Naming("nothing", 0.0) if size == 0 else Naming(MIXED, 0.0)
+    matrix = matrix / size
+    linear, offset = (matrix[:dim, :dim], matrix[:dim, dim]) if affine else (matrix, matrix.new_zeros(dim))
+    candidates = [*_directions(linear, offset), *_families(linear, offset)]
+    fitting = [c for c in candidates if c[2] >= NAME_COSINE]
+    if fitting:
+        _, name, cosine = min(fitting, key=lambda c: (c[0], -c[2]))
+        return Naming(name, min(cosine, 1.0))
+    return Naming(MIXED, min(max((c[2] for c in candidates if c[0] == 1), default=0.0), 1.0))
+
+
+def axis_names(dim: int) -> list[str]:
+    """Name the axes of a space: x, y, z up to three dimensions, numbers beyond.
+
+    Example:
+        >>> axis_names(2), axis_names(4)
+        (['x', 'y'], ['0', '1', '2', '3'])
+    """
+    return list("xyz"[:dim]) if dim <= 3 else [str(i) for i in range(dim)]
+
+
+def _directions(linear: Tensor, offset: Tensor) -> Iterator[Candidate]:
+    """One-dimensional algebras, with the cosine to each."""
+    d = len(linear)
+    axes = axis_names(d)
+    plane = (lambda what, i, j: what) if d == 2 else (lambda what, i, j: f"{what} in the plane ({axes[i]}, {axes[j]})")
+    yield 1, "scaling", abs(float(linear.trace())) / math.sqrt(d)
+    for i in range(d):
+        yield 1, f"translation along {axes[i]}", abs(float(offset[i]))
+    if d == 1:
+        return
+    skew, even, diagonal = linear - linear.mT, linear + linear.mT, linear.diagonal()
+    # each entry below is the cosine to one elementary matrix; the largest of a kind is its only serious candidate
+    kinds: list[tuple[Tensor, Callable[[int, int], str]]] = [
+        (torch.tril(skew, -1).abs().mT / math.sqrt(2), lambda i, j: plane("rotation", i, j)),
+        (
+            torch.tril(even, -1).abs().mT / math.sqrt(2),
+            lambda i, j: "squeeze along the diagonals (boost)" if d == 2 else plane("boost", i, j),
+        ),
+        (
+            torch.triu(diagonal[:, None] - diagonal, 1).abs() / math.sqrt(2),
+            lambda i, j: f"squeeze of {axes[i]} against {axes[j]}",
+        ),
+        ((linear - torch.diag(diagonal)).abs(), lambda i, j: f"shear of {axes[i]} along {axes[j]}"),
+        (torch.diag(diagonal).abs(), lambda i, j: f"stretch along {axes[i]}"),
+    ]
+    for cosines, name in kinds:
+        i, j = divmod(int(cosines.argmax()), d)
+        yield 1, name(i, j), float(cosines[i, j])
+    if d > 2 and d % 2 == 0:
+        turns = skew[range(1, d, 2), range(0, d, 2)]
+        yield 1, f"rotation of {d // 2} planes together", abs(float(turns.sum())) / math.sqrt(d)
+
+
+def _families(linear: Tensor, offset: Tensor) -> Iterator[Candidate]:
+    """Larger algebras, with their dimension and the share of the generator that lies inside."""
+    d = len(linear)
+    skew, even = (linear - linear.mT) / 2, (linear + linear.mT) / 2
+    turning, shift = float(skew.norm()), float(offset.norm())
+    yield d, "translation", shift
+    yield d, "stretch along the axes", float(linear.diagonal().norm())
+    if d == 1:
+        yield 2, "scaling about a point", math.hypot(abs(float(linear[0, 0])), shift)
+        return
+    scaling = abs(float(linear.trace())) / math.sqrt(d)
+    if d == 2:
+        yield 2, "squeeze", float((even - torch.eye(2, dtype=even.dtype) * linear.trace() / 2).norm())
+        yield 2, "rotation with scaling", math.hypot(turning, scaling)
+        if turning >= shift / 2:
+            centre = torch.linalg.lstsq(skew, -offset[:, None]).solution[:, 0]
+            place = ", ".join(f"{float(c):.2f}" for c in centre)
+            yield 3, f"rotation about the point ({place})", math.hypot(turning, shift)
+    else:
+        if d % 2 == 0:
+            blocks = skew[range(1, d, 2), range(0, d, 2)]
+            yield d // 2, f"rotation of {d // 2} planes, each at its own speed", float(blocks.norm()) * math.sqrt(2)
+        yield d * (d - 1) // 2, "rotation", turning
+        boosts = float(even[0, 1:].norm()) * math.sqrt(2)
+        yield d * (d - 1) // 2, "Lorentz transformation", math.hypot(boosts, float(skew[1:, 1:].norm()))
+        yield d * (d + 1) // 2, "rigid motion", math.hypot(turning, shift)
+    if scaling >= shift / 2:
+        yield d + 1, "scaling about a point", math.hypot(scaling, shift)
+    yield d * (d + 1) // 2, "symmetric stretch", float(even.norm())

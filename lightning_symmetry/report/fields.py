@@ -1,0 +1,107 @@
+"""Panels that show a generator as the flow that it makes."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_symmetry.discovery.naming import axis_names
+from lightning_symmetry.report.palette import BLUE, DIVERGING, FAINT, GREY, INK, dress
+
+_ARROWS = 11
+_ANNOTATED = 9
+
+
+def draw_field(figure: Any, generator: Tensor, dim: int, affine: bool, backdrop: Tensor | None = None) -> None:
+    """Draw the velocity of points under a generator: arrows in two and three dimensions, the matrix beyond.
+
+    Args:
+        figure: A matplotlib (sub)figure to fill.
+        generator: (n, n), of any norm; arrows are scaled to fit.
+        dim: Dimension d of the space.
+        affine: Whether the generator is homogeneous.
+        backdrop: (H, W) image in [0, 1], drawn faintly below, with the vertical axis pointing down.
+    """
+    matrix = generator.detach().to("cpu", torch.float64)
+    if dim == 2:
+        _draw_plane(figure.subplots(), _velocity(matrix, dim, affine), (0, 1), dim, backdrop)
+    elif dim == 3:
+        panels = figure.subplots(1, 3)
+        for axes, plane in zip(panels, combinations(range(3), 2), strict=True):
+            _draw_plane(axes, _velocity(matrix, dim, affine), plane, dim, None)
+    else:
+        draw_matrix(figure, matrix, dim)
+
+
+def _velocity(matrix: Tensor, dim: int, affine: bool) -> tuple[Tensor, Tensor]:
+    linear = matrix[:dim, :dim]
+    offset = matrix[:dim, dim] if affine else matrix.new_zeros(dim)
+    return linear, offset
+
+
+def _draw_plane(
+    axes: Any, velocity: tuple[Tensor, Tensor], plane: tuple[int, int], dim: int, backdrop: Tensor | None
+) -> None:
+    """Arrows in a coordinate plane; what leaves the plane is shown by colour."""
+    linear, offset = velocity
+    line = torch.linspace(-0.9, 0.9, _ARROWS, dtype=linear.dtype)
+    across, along = torch.meshgrid(line, line, indexing="xy")
+    points = linear.new_zeros(*across.shape, dim)
+    points[..., plane[0]], points[..., plane[1]] = across, along
+    flow = points @ linear.mT + offset
+    fastest = max(float(flow.norm(dim=-1).max()), 1e-12)
+    flow = flow / fastest
+    names = axis_names(dim)
+    if backdrop is not None:
+        height, width = backdrop.shape
+        x, y = width / max(height, width), height / max(height, width)
+        axes.imshow(backdrop.numpy(), cmap="Greys", extent=(-x, x, y, -y), alpha=0.35, vmin=0, vmax=1)
+    if dim == 3:
+        (third,) = set(range(3)) - set(plane)
+        axes.imshow(
+            flow[..., third].numpy(), cmap=DIVERGING, extent=(-1, 1, -1, 1), origin="lower", vmin=-1.6, vmax=1.6,
+            interpolation="bilinear",
+        )  # fmt: skip
+    axes.quiver(
+        across.numpy(), along.numpy(), flow[..., plane[0]].numpy(), flow[..., plane[1]].numpy(), color=BLUE,
+        angles="xy", scale_units="xy", scale=3.6, width=0.009, headwidth=4, headlength=4.5, minlength=0.4,
+    )  # fmt: skip
+    axes.plot([0], [0], marker="+", color=INK, markersize=7, markeredgewidth=1.2)
+    axes.set_xlim(-1.15, 1.15)
+    axes.set_ylim((1.15, -1.15) if backdrop is not None else (-1.15, 1.15))
+    axes.set_xticks([-1, 0, 1])
+    axes.set_yticks([-1, 0, 1])
+    axes.set_aspect("equal")
+    dress(axes, "", names[plane[0]], names[plane[1]])
+
+
+def draw_matrix(figure: Any, generator: Tensor, dim: int) -> None:
+    """Draw the entries of a generator as a heat map, with numbers where they fit.
+
+    Args:
+        figure: A matplotlib (sub)figure to fill.
+        generator: (n, n).
+        dim: Dimension d of the space; a further row and column belong to the shift.
+    """
+    matrix, axes = generator.detach().to("cpu", torch.float64), figure.subplots()
+    largest = max(float(matrix.abs().max()), 1e-12)
+    axes.imshow((matrix / largest).numpy(), cmap=DIVERGING, vmin=-1.9, vmax=1.9)
+    n = len(matrix)
+    size = 11 if n <= 4 else 8
+    if n <= _ANNOTATED:
+        for i in range(n):
+            for j in range(n):
+                value = float(matrix[i, j])
+                if abs(value) >= 0.05 * largest:
+                    axes.text(j, i, f"{value:.2g}", ha="center", va="center", fontsize=size, color=INK)
+        names = [*axis_names(dim), "shift"][:n]
+        axes.set_xticks(range(n), names)
+        axes.set_yticks(range(n), names)
+    for edge in range(n + 1):
+        axes.axhline(edge - 0.5, color=FAINT, linewidth=0.5)
+        axes.axvline(edge - 0.5, color=FAINT, linewidth=0.5)
+    dress(axes, "", "from", "to")
+    axes.tick_params(length=0, colors=GREY)

@@ -1,0 +1,46 @@
+"""The folder that a finished run leaves."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from lightning_symmetry.discovery import Discovery
+from lightning_symmetry.exceptions import InvalidSetting
+from lightning_symmetry.report.plots import draw_discovery
+
+PICTURE = "symmetry.png"
+_log = logging.getLogger(__name__)
+
+
+def write_report(discovery: Discovery, folder: str | Path, samples: Any = None) -> Path:
+    """Write ``symmetry.yaml``, ``symmetry.safetensors``, ``report.json`` and, with matplotlib, ``symmetry.png``.
+
+    Every callback accepts the folder in place of a sentence. Nothing is pickled.
+
+    Args:
+        discovery: What was found.
+        folder: Made if missing.
+        samples: Input structure; its first three rows show what the generators do. Without it, no orbits are drawn.
+
+    Returns:
+        The folder.
+
+    Raises:
+        InvalidSetting: It cannot be written.
+    """
+    folder = discovery.save(folder)
+    figure = draw_discovery(discovery, samples)
+    if figure is None:
+        _log.info("No picture in %s: matplotlib is not installed (pip install 'lightning-symmetry[recipes]').", folder)
+        return folder
+    try:
+        figure.savefig(folder / PICTURE, dpi=130)
+    except OSError as error:
+        raise InvalidSetting(
+            got=f"{folder}, which cannot be written ({error.strerror})",
+            expected="a folder that this process may write to",
+            remedy="Choose another output folder (default_root_dir of the Trainer).",
+        ) from error
+    return folder

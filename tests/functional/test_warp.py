@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from lightning_symmetry.exceptions import InvalidSetting
+from lightning_symmetry.functional.residuals import relative_residual
+from lightning_symmetry.functional.warp import image_gradient, pixel_coordinates, sample_image
+
+
+def test_longer_side_spans_two_and_pixels_are_square() -> None:
+    p = pixel_coordinates(3, 6).reshape(3, 6, 2)
+    size = 2 / 6
+    torch.testing.assert_close(p[1, 0], torch.tensor([-1 + size / 2, 0.0]))
+    torch.testing.assert_close(p[1, 5], torch.tensor([1 - size / 2, 0.0]))
+    torch.testing.assert_close(p[2, 0] - p[1, 0], torch.tensor([0.0, size]))
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (4, 7), (7, 4), (1, 3)])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+def test_reading_at_the_pixels_gives_the_image(shape: tuple[int, int], padding: str) -> None:
+    image = torch.randn(2, 3, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    points = pixel_coordinates(*shape, dtype=torch.float64).expand(2, -1, -1)
+    torch.testing.assert_close(sample_image(image, points, padding), image)
+
+
+def test_reading_is_differentiable() -> None:
+    image = torch.randn(1, 1, 3, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    points = (0.7 * pixel_coordinates(3, 4, dtype=torch.float64)[None] + 0.01).requires_grad_()
+    assert torch.autograd.gradcheck(sample_image, (image, points))
+
+
+@pytest.mark.parametrize("shape", [(6, 6), (5, 8), (9, 4)])
+def test_slopes_of_waves(shape: tuple[int, int]) -> None:
+    """On a grid of m samples a wave of k turns has the exact spectral slope, whatever the parity of m."""
+    height, width = shape
+    p = pixel_coordinates(height, width, dtype=torch.float64)
+    size = 2 / max(shape)
+    for axis, length in enumerate((width, height)):
+        rate = 2 * torch.pi / (length * size)
+        wave = torch.sin(rate * p[:, axis] + 0.3).reshape(1, 1, height, width)
+        slope = rate * torch.cos(rate * p[:, axis] + 0.3).reshape(1, 1, height, width)
+        gradient = image_gradient(wave, "spectral")
+        torch.testing.assert_close(gradient[:, :, axis], slope)
+        torch.testing.assert_close(gradient[:, :, 1 - axis], torch.zeros_like(slope), atol=1e-9, rtol=0)
+
+
+def test_central_differences_of_a_parabola() -> None:
+    p = pixel_coordinates(7, 5, dtype=torch.float64)
+    image = (p[:, 1].square() + 2 * p[:, 0]).reshape(1, 1, 7, 5)
+    gradient = image_gradient(image)
+    torch.testing.assert_close(gradient[0, 0, 0], torch.full((7, 5), 2.0, dtype=torch.float64))
+    torch.testing.assert_close(gradient[0, 0, 1, 1:-1], 2 * p[:, 1].reshape(7, 5)[1:-1])
+    assert image_gradient(torch.ones(1, 1, 1, 4)).shape == (1, 1, 2, 1, 4)
+
+
+def test_unknown_settings_are_refused() -> None:
+    image = torch.zeros(1, 1, 2, 2)
+    with pytest.raises(InvalidSetting):
+        sample_image(image, torch.zeros(1, 4, 2), "wrap")
+    with pytest.raises(InvalidSetting):
+        image_gradient(image, "sobel")
+
+
+def test_relative_residual_is_the_mean_square_over_the_scale() -> None:
+    a, b = (torch.randn(3, 4, 2, generator=torch.Generator().manual_seed(i)) for i in range(2))
+    scale = torch.tensor([1.0, 2.0, 4.0])
+    expected = torch.stack([((a[i] - b[i]) ** 2).mean() / scale[i] for i in range(3)])
+    torch.testing.assert_close(relative_residual(a, b, scale), expected)
+    torch.testing.assert_close(relative_residual(a[:, 0, 0], b[:, 0, 0], 1.0), (a - b)[:, 0, 0] ** 2)
+    assert relative_residual(a.bfloat16(), b.bfloat16(), 1.0).dtype == torch.float32
