@@ -81,7 +81,7 @@ def lie_derivative(f: Map, x: Any, symmetry: Symmetry, method: str = "jvp", step
     symmetry.bind(x)
     group, rows = symmetry.group, len(symmetry.leading(x))
     count = group.count
-    tangents = {path or "": action.lie(group, get_leaf(x, path or "")) for path, action in symmetry.input.moving}
+    tangents = {path: action.lie(group, get_leaf(x, path)) for path, action in symmetry.input.moving}
     repeated = replace_leaves(
         x, {p: t.repeat_interleave(count, 0) for p, t in find_leaves(x).items() if t.ndim and len(t) == rows}
     )
@@ -95,7 +95,7 @@ def lie_derivative(f: Map, x: Any, symmetry: Symmetry, method: str = "jvp", step
         return find_leaves(y)
 
     if method == "jvp":
-        values, slopes = torch.func.jvp(evaluate, (points,), (directions,))
+        values, slopes = torch.func.jvp(evaluate, (points,), (directions,))[:2]
     else:
         ahead, behind = (
             evaluate({p: points[p] + sign * step * directions[p] for p in points}) for sign in (1.0, -1.0)
@@ -106,5 +106,5 @@ def lie_derivative(f: Map, x: Any, symmetry: Symmetry, method: str = "jvp", step
     y = replace_leaves(layout[0], {path: value[::count] for path, value in values.items()})
     symmetry.bind(x, y)
     for path, action in symmetry.output.moving:
-        slopes[path or ""] = slopes[path or ""] - action.lie(group, get_leaf(y, path or ""))
+        slopes[path] = slopes[path] - action.lie(group, get_leaf(y, path))
     return replace_leaves(layout[0], slopes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
@@ -10,75 +9,16 @@ from typing import Any, final
 import torch
 from torch import Tensor, nn
 
-from lightning_symmetry import actions, groups, samplers
-from lightning_symmetry.actions import Action, Representation, StillAction
+from lightning_symmetry import groups, samplers
+from lightning_symmetry.actions import Image, Representation
 from lightning_symmetry.archive import read_archive, write_archive
-from lightning_symmetry.exceptions import ActionMismatch, AmbiguousPath, AxiomViolation, InvalidFile, InvalidSetting
+from lightning_symmetry.exceptions import AxiomViolation, InvalidFile, InvalidSetting
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.groups import Element, Given, Group, Learned, as_element
-from lightning_symmetry.paths import describe_leaves, find_leaves, get_leaf, replace_leaves
+from lightning_symmetry.paths import get_leaf
 from lightning_symmetry.samplers import OneHot, Sampler, Uniform
-from lightning_symmetry.sentence import read_sentence, read_side
-
-
-
-@final
-class ActionMap(nn.Module):
-    """One side of a symmetry: which part of a structure is moved, and how.
-
-    Args:
-        actions: Pairs of path and action; a path of ``None`` is inferred from the first structure that is seen.
-    """
-
-    def __init__(self, actions: list[tuple[str | None, Action]]) -> None:
-        super().__init__()
-        self.paths: list[str | None] = [path for path, _ in actions]
-        self.actions = nn.ModuleList(action for _, action in actions)
-
-    @property
-    def moving(self) -> list[tuple[str | None, Action]]:
-        """The parts that really move: scalars stay as they are, wherever they lie."""
-        return [(p, a) for p, a in zip(self.paths, self.actions, strict=True) if not isinstance(a, StillAction)]
-
-    @property
-    def sentence(self) -> str:
-        """This side as the grammar writes it."""
-        pairs = zip(self.paths, self.actions, strict=True)
-        return ", ".join(f"{path}={action.sentence}" if path else action.sentence for path, action in pairs)
-
-    def infer(self, tree: Any, side: str) -> None:
-        """Find the path of every moving action that has none yet.
-
-        Raises:
-            AmbiguousPath: None fits, or several do; what exists is listed.
-            ActionMismatch: The tensor at a given path is not what its action moves.
-        """
-        taken = {path for path in self.paths if path is not None}
-        for index, (path, action) in enumerate(zip(self.paths, self.actions, strict=True)):
-            if isinstance(action, StillAction):
-                continue
-            if path is not None:
-                action.check(get_leaf(tree, path))
-                continue
-            leaves = find_leaves(tree)
-            fitting = [p for p, leaf in leaves.items() if p not in taken and _fits(action, leaf)]
-            if len(fitting) != 1:
-                if len(leaves) == 1:
-                    action.check(next(iter(leaves.values())))
-                raise AmbiguousPath(
-                    got=f"{len(fitting)} tensors that could be the {side}'s {action.sentence!r} ({describe_leaves(tree)})",
-                    expected="exactly one",
-                    remedy=f"Name it, for example '{fitting[0] if fitting else 'x'}={action.sentence}'.",
-                )
-            self.paths[index] = fitting[0]
-            taken.add(fitting[0])
-
-    def move(self, g: Element, tree: Any) -> Any:
-        """Move every part by its action; the rest is passed on untouched."""
-        return replace_leaves(tree, {path: action.act(g, get_leaf(tree, path)) for path, action in self.moving})
-
-
-Side = str | Action | ActionMap | Mapping[str, "str | Action"]
+from lightning_symmetry.sentence import read_sentence
+from lightning_symmetry.sides import ActionMap, Side, build_side
 
 
 @final
@@ -108,8 +48,8 @@ class Symmetry(nn.Module):
     ) -> None:
         super().__init__()
         self.sampler = _build_sampler(over)
-        self.input = _build_side(input)
-        self.output = _repeat_input(self.input) if output == "same" else _build_side(output)
+        self.input = build_side(input)
+        self.output = self.input.repeat() if output == "same" else build_side(output)
         self.name = name or _name_from(self.sentence)
         self._bound_input = self._bound_output = False
 
@@ -123,7 +63,7 @@ class Symmetry(nn.Module):
             over: The group or law where the sentence names none; by default one to be learnt.
         """
         group, input, output = read_sentence(sentence)
-        sides = _build_side(input), "same" if output == [(None, "same")] else _build_side(output)
+        sides = build_side(input), "same" if output == [(None, "same")] else build_side(output)
         return cls(group or over, *sides, name)
 
     @classmethod
@@ -264,7 +204,7 @@ class Symmetry(nn.Module):
         for path, action in self.input.moving:
             leaf = get_leaf(x, path)
             trials = {"identity": (action.act(identity, leaf), leaf)}
-            if not isinstance(action, actions.Image):
+            if not isinstance(action, Image):
                 trials["inverse"] = (action.act(~g, action.act(g, leaf)), leaf)
                 trials["composition"] = (action.act(g @ h, leaf), action.act(g, action.act(h, leaf)))
             for axiom, (left, right) in trials.items():
@@ -297,7 +237,7 @@ class Symmetry(nn.Module):
         for key, side in (("input", self.input), ("output", self.output)):
             for path_, action in side.moving:
                 if isinstance(action, Representation):
-                    tensors[f"{key}.{path_ or ''}"] = action.generators()
+                    tensors[f"{key}.{path_}"] = action.generators()
         document = {
             "name": self.name,
             "sentence": self.sentence,
@@ -334,20 +274,12 @@ class Symmetry(nn.Module):
         for key, side in (("input", symmetry.input), ("output", symmetry.output)):
             for path_, action in side.moving:
                 if isinstance(action, Representation):
-                    action.restore(tensors[f"{key}.{path_ or ''}"])
+                    action.restore(tensors[f"{key}.{path_}"])
         return symmetry
 
-    def _match(self, path: str | None, tree: Any) -> None:
-        leaf = get_leaf(tree, path or "")
+    def _match(self, path: str, tree: Any) -> None:
+        leaf = get_leaf(tree, path)
         self.to(device=leaf.device, dtype=torch.promote_types(leaf.dtype, torch.float32))
-
-
-def _fits(action: Action, leaf: Tensor) -> bool:
-    try:
-        action.check(leaf)
-    except ActionMismatch:
-        return False
-    return True
 
 
 def _build_sampler(over: str | Group | Sampler | None) -> Sampler:
@@ -359,28 +291,6 @@ def _build_sampler(over: str | Group | Sampler | None) -> Sampler:
         # one active generator a draw gives statistics per generator for free
         return OneHot(over) if isinstance(over, Learned) else Uniform(over)
     return over if over.group is not None else over.with_group(Learned(count=None))
-
-
-def _build_side(side: Any) -> ActionMap:
-    if isinstance(side, ActionMap):
-        return side
-    if isinstance(side, str):
-        side = read_side(side)
-    elif isinstance(side, Action):
-        side = [(None, side)]
-    elif isinstance(side, Mapping):
-        side = side.items()
-    return ActionMap([(path, actions.by_name(item) if isinstance(item, str) else item) for path, item in side])
-
-
-def _repeat_input(side: ActionMap) -> ActionMap:
-    if len(side.moving) != 1:
-        raise AmbiguousPath(
-            got=f"'same' for an input with {len(side.moving)} moving parts",
-            expected="exactly one",
-            remedy="Write the output's action out.",
-        )
-    return ActionMap([(None, copy.deepcopy(side.moving[0][1]))])
 
 
 def _name_from(sentence: str) -> str:

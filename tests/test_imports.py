@@ -20,6 +20,7 @@ FLOORS = [
     {"actions"},
     {"samplers"},
     {"paths", "archive", "sentence"},
+    {"sides"},
     {"symmetry"},
     {"symmetrization"},
     {"losses", "nn", "discovery", "metrics"},
@@ -35,7 +36,7 @@ FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
 
 LIGHTNING_ALLOWED = {"callbacks", "data", "hosts", "methods", "testing", "recipe", "cli"}
 SIBLINGS_ALLOWED = {"callbacks", "discovery", "report", "losses"}
-FOUNDATIONS = {"base", "element", "precision"}
+FOUNDATIONS = {"base", "element", "precision", "distributed"}
 
 
 def modules() -> dict[str, Path]:

@@ -13,8 +13,6 @@ from lightning_symmetry.actions.base import StillAction
 class Label(StillAction):
     """Which class something is, told by a number or by logits: ``act(g, x) = x``.
 
-    Losses and metrics compare labels as distributions over classes.
-
     Example:
         >>> Label().act(torch.eye(2)[None], torch.tensor([7]))
         tensor([7])

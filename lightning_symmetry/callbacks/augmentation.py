@@ -10,11 +10,12 @@ from torch import Tensor
 
 from lightning_symmetry.balancing import Balancer
 from lightning_symmetry.callbacks.engine import SymmetryCallback
-from lightning_symmetry.callbacks.tap import Site, quiet
+from lightning_symmetry.callbacks.second_pass import RandomState, make_second_pass
+from lightning_symmetry.callbacks.tap import Site
 from lightning_symmetry.discovery import Discovery, assemble
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.random import Rng
-from lightning_symmetry.losses import Equivariance, Loss, NormReward
+from lightning_symmetry.losses import Equivariance, Loss, NormReward, Orthogonality
 from lightning_symmetry.report import print_discovery, write_report
 from lightning_symmetry.symmetry import Symmetry
 
@@ -23,8 +24,8 @@ from lightning_symmetry.symmetry import Symmetry
 class LearnableAugmentation(SymmetryCallback):
     """Learns a group of transformations with the task, and trains the network on what they make of the data.
 
-    The host's loss gets strength-weighted penalties, by default the equivariance error and the capped norm reward
-    (see `lightning_symmetry.losses`); with ``probability`` > 0 the task itself is also trained on moved inputs, with
+    The host's loss gets strength-weighted penalties, by default the equivariance error, the capped norm reward and
+    orthogonality of generators (see `lightning_symmetry.losses`); with ``probability`` > 0 the task itself is also trained on moved inputs, with
     the output moved back: conjugate(f, g). Targets are never transformed. A generator that the task tolerates grows,
     one that it does not shrinks; at the end of training the verdict *symmetric*, *absent* or *undecided* is printed
     with its evidence and written to ``<log dir>/symmetry/<name>/``.
@@ -72,7 +73,8 @@ class LearnableAugmentation(SymmetryCallback):
         if not 0 <= probability <= 1:
             raise InvalidSetting(f"probability={probability}", "a number in [0, 1]", "Use 1 to move every sample.")
         if losses is None:
-            losses, balance = [Equivariance(), NormReward()], [1.0, 0.05] if balance is None else balance
+            losses = [Equivariance(), NormReward(), Orthogonality()]
+            balance = [1.0, 0.05, 0.1] if balance is None else balance
         super().__init__(
             symmetries, module, losses, 1.0 if balance is None else balance, every_n_steps, lr, seed, name
         )
@@ -95,16 +97,12 @@ class LearnableAugmentation(SymmetryCallback):
         datamodule = getattr(trainer, "datamodule", None)
         truth = datamodule.truth() if hasattr(datamodule, "truth") else None
         site = Site(self._tap.found or ".", target, target.forward)
-
-        def f(inputs: Any) -> Any:
-            args, kwargs = site.pack(inputs)
-            return site.forward(*args, **kwargs)
-
+        f = make_second_pass(site, RandomState(self.symmetries[0].leading(x).device))
         self.discoveries = []
         modes = {module: module.training for module in target.modules()}
         target.eval()
         try:
-            with quiet(), torch.no_grad():
+            with torch.no_grad():
                 for symmetry in self.symmetries:
                     if isinstance(symmetry, Symmetry) and symmetry.group.learnable:
                         self.discoveries.append(

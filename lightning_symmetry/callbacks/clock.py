@@ -66,6 +66,9 @@ class Clock:
         if self.optimizer is not None and self._restored is not None:
             self.optimizer.load_state_dict(self._restored)
         self._restored = None
+        if self._kept is not None:
+            # adopted in the middle of the first batch, whose closure may run again
+            self._kept = self._copy_gradients()
         self._hook_gradients()
 
     def begin_step(self) -> None:
@@ -73,9 +76,9 @@ class Clock:
         if self._kept is None:
             # steps of others between two batches, such as a learning-rate search, are not this batch's
             self._stepped = self._attempted = False
-            self._kept = [None if p.grad is None else p.grad.clone() for p in self.parameters]
+            self._kept = self._copy_gradients()
         else:
-            for parameter, gradient in zip(self.parameters, self._kept, strict=False):
+            for parameter, gradient in zip(self.parameters, self._kept, strict=True):
                 parameter.grad = None if gradient is None else gradient.clone()
 
     def note_attempt(self) -> None:
@@ -105,6 +108,9 @@ class Clock:
             self.optimizer.load_state_dict(state)
         else:
             self._restored = state
+
+    def _copy_gradients(self) -> list[Tensor | None]:
+        return [None if p.grad is None else p.grad.clone() for p in self.parameters]
 
     def _gather(self) -> bool:
         """Average gradients over ranks; False when there is nothing to step on."""

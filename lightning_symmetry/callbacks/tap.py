@@ -221,11 +221,11 @@ class Tap:
         y = site.forward(*args, **kwargs)
         answers = [leaf for leaf in find_leaves(y).values() if leaf.ndim]
         if answers and self.listener.needs_output:
+            candidates = " or ".join(f"module={name!r}" for name in dict.fromkeys([*self._seen, site.name]))
             raise TargetError(
                 got=f"two calls of networks in one training step: {self._seen[0]!r}, then {site.name!r}",
                 expected="one call, so that it is clear what f(x) is",
-                remedy=f"Name it: module={self._seen[0]!r} or module={site.name!r} "
-                "(every call of a named module counts).",
+                remedy=f"Name it: {candidates} (every call of a named module counts).",
             )
         return y
 

@@ -122,7 +122,7 @@ class Discovery:
             )
         best = min(self.generators, key=_by_violation)
         large = "" if self.cap is None else f"norm {best.norm:.2g} (cap {self.cap:.3g}), "
-        return f"undecided: of {things} the best is {best.name}, {large}{describe_violation(best)}."
+        return f"undecided: the best of {things} reads as {best.name}; {large}{describe_violation(best)}."
 
     def rows(self) -> tuple[list[str], list[list[str]]]:
         """Lay the evidence out as a table: the header, and one row a generator."""

@@ -50,7 +50,7 @@ def relative_to_variance(error: Tensor, y: Tensor) -> Tensor:
         >>> relative_to_variance(torch.tensor([2.0, 4.0]), torch.tensor([[1.0], [-1.0]]))
         tensor([2., 4.])
     """
-    y, error = widen(y).flatten(1), widen(error)
+    y, error = widen(y).reshape(len(y), -1), widen(error)
     features = y.shape[1]
     seen = y.detach()
     sums = torch.cat([seen.sum(0), (seen * seen).sum(0), error.detach().sum()[None], seen.new_tensor([float(len(y))])])

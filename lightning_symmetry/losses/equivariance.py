@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_symmetry.actions import Label
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.precision import widen
 from lightning_symmetry.functional.residuals import relative_residual, relative_to_variance
@@ -17,7 +16,7 @@ from lightning_symmetry.losses.call import Call
 from lightning_symmetry.paths import find_leaves, get_leaf
 from lightning_symmetry.symmetrization import lie_derivative
 
-_DISTANCES = ("auto", "mse", "kl")
+_DISTANCES = ("mse", "kl")
 
 
 @final
@@ -26,18 +25,17 @@ class Equivariance(Loss):
 
     ``mse`` is the mean squared difference in units of the output's variance, see `relative_to_variance`: it depends
     neither on the target's units nor on the scale of the answers, so that it cannot be lowered by shrinking them.
-    ``kl`` compares the class distributions of logits, KL( softmax f(x) || softmax f(gx) ). ``auto`` is ``kl`` where the
-    output is a ``label`` told by logits (B, classes >= 2), and ``mse`` elsewhere. No target is detached.
+    ``kl`` compares the class distributions of logits, KL( softmax f(x) || softmax f(gx) ). No target is detached.
 
     Args:
-        distance: "auto", "mse" or "kl".
+        distance: "mse" or "kl".
         views: Elements a sample, each one forward of the network.
 
     Raises:
         InvalidSetting: The distance is unknown or ``views`` is not positive.
     """
 
-    def __init__(self, distance: str = "auto", views: int = 1) -> None:
+    def __init__(self, distance: str = "mse", views: int = 1) -> None:
         super().__init__()
         if distance not in _DISTANCES:
             raise InvalidSetting(f"distance {distance!r}", f"one of {_DISTANCES}", "Use 'kl' for logits.")
@@ -51,7 +49,7 @@ class Equivariance(Loss):
         for path, y in find_leaves(call.y).items():
             if not y.is_floating_point() or not y.ndim:
                 continue
-            kl = self.distance == "kl" or (self.distance == "auto" and _is_logits(call, y))
+            kl = self.distance == "kl"
             error = torch.zeros_like(total)
             for j, (view, answer) in enumerate(zip(call.views, call.answers, strict=True)):
                 expected = get_leaf(call.symmetry.move_output(view.g, call.y), path)
@@ -60,11 +58,6 @@ class Equivariance(Loss):
                 error = error + call.weights[:, j] * distance
             total = total + (error if kl else relative_to_variance(error, y))
         return total
-
-
-def _is_logits(call: Call, y: Tensor) -> bool:
-    labels = [isinstance(action, Label) for action in call.symmetry.output.actions]
-    return all(labels) and y.ndim >= 2 and y.shape[1] >= 2
 
 
 def _diverge(actual: Tensor, expected: Tensor) -> Tensor:

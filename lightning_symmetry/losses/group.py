@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import final
 
 import torch
@@ -10,19 +9,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_symmetry.exceptions import InvalidSetting
+from lightning_symmetry.functional.spans import quarter_turn_norm
 from lightning_symmetry.losses.base import Loss
 from lightning_symmetry.losses.call import Call
 from lightning_symmetry.paths import get_leaf
-
-
-def quarter_turn_norm(dim: int) -> float:
-    """Frobenius norm of a generator that turns every coordinate plane by a right angle: sqrt(2 floor(d/2)) pi/2.
-
-    Example:
-        >>> round(quarter_turn_norm(2), 3), round(quarter_turn_norm(8), 3)
-        (2.221, 4.443)
-    """
-    return math.sqrt(2 * max(dim // 2, 1)) * math.pi / 2
 
 
 @final
@@ -68,7 +58,7 @@ class OrbitCosine(Loss):
         for view in call.views:
             cosines = []
             for path, _ in call.symmetry.input.moving:
-                before, after = (get_leaf(t, path or "").flatten(1).float() for t in (call.x, view.x))
+                before, after = (get_leaf(t, path).flatten(1).float() for t in (call.x, view.x))
                 cosines.append(F.cosine_similarity(before, after, dim=1))
             cosine = torch.stack(cosines).mean(0)
             t = view.g.coordinates

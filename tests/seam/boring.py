@@ -91,6 +91,11 @@ def make_loader(batches: int = 4, rows: int = ROWS, seed: int = 1) -> DataLoader
     return DataLoader(TensorDataset(x, y), batch_size=rows)
 
 
+def deal(batches: list[Any]) -> DataLoader:
+    """Hand out batches as they are."""
+    return DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch)
+
+
 def make_trainer(*callbacks: Any, **settings: Any) -> L.Trainer:
     defaults = {
         "max_epochs": 1,

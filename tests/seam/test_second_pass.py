@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from lightning_symmetry.callbacks.second_pass import RandomState, inject_penalty, make_second_pass
 from lightning_symmetry.callbacks.tap import Site
 from lightning_symmetry.losses import Call, Loss
-from tests.seam.boring import ROWS, Host, fit, make_callback, make_data, make_loader, make_noisy_net, same, weights
+from tests.seam.boring import ROWS, Host, deal, fit, make_callback, make_data, make_loader, make_noisy_net, same, weights
 
 
 class Recording(Host):
@@ -167,7 +167,7 @@ def test_mixed_precision_keeps_types() -> None:
     for precision, dtype in (("64-true", torch.float64), ("bf16-true", torch.bfloat16)):
         host, callback = Host(), make_callback()
         data = [(x.to(dtype), y.to(dtype)) for x, y in make_data()]
-        fit(host, callback, data=data, precision=precision)
+        fit(host, callback, data=deal(data), precision=precision)
         assert all(p.dtype == dtype for p in host.parameters())
         assert callback.symmetries[0].group.weight.dtype == torch.promote_types(dtype, torch.float32)
         assert callback.discoveries and callback.step == 4

@@ -31,7 +31,7 @@ def semola(
     warmup: int | None = None,
     sparsity: float = 0.0,
     distance: str = "mse",
-    lr: float | None = None,
+    lr: float = 5e-3,
     seed: int = 0,
     name: str | None = None,
 ) -> LearnableAugmentation:
@@ -54,7 +54,7 @@ def semola(
         warmup: Batches on the task alone.
         sparsity: Strength of the sparsity term, best left off until the span is found.
         distance: "mse" or "kl" (logits), see `Equivariance`.
-        lr: Learning rate of the generators, by default 5e-3 ("general") or 1e-3 ("compact").
+        lr: Learning rate of the generators.
         seed: Seed of the initial generators and of all draws.
         name: Name in logs, files and checkpoints.
 
@@ -68,22 +68,20 @@ def semola(
         >>> semola("vector(2) -> vector(2)", generators=3).symmetries[0].sentence
         'learned(3) on vector(2) -> vector(2)'
     """
-    if preset == "general":
-        law, reward, cosine, start, rate, scale = OneHot, 0.05, 0.3, 500, 5e-3, 0.3
-    elif preset == "compact":
-        law, reward, cosine, start, rate, scale = Uniform, 0.0, 1.0, 0, 1e-3, 0.5
-        generators = generators or 1
-    else:
+    if preset not in ("general", "compact"):
         raise InvalidSetting(f"preset={preset!r}", "'general' or 'compact'", "Use 'general' when unsure.")
-    group = Learned(count=generators, scale=scale, seed=seed)
-    orthogonality = 0.1 if preset == "general" else 1.0
+    general = preset == "general"
+    count = generators if generators or general else 1
+    group = Learned(count=count, scale=0.3 if general else 0.5, seed=seed)
+    strengths = [1.0, 0.05, 0.3, 0.1, sparsity] if general else [1.0, 0.0, 1.0, 1.0, sparsity]
+    start = warmup if warmup is not None else 500 if general else 0
     return LearnableAugmentation(
-        Symmetry.of(symmetry, over=law(group)),
+        Symmetry.of(symmetry, over=OneHot(group) if general else Uniform(group)),
         module=module,
         losses=[Equivariance(distance, views), NormReward(), OrbitCosine(), Orthogonality(), Sparsity()],
-        balance=Ramp([1.0, reward, cosine, orthogonality, sparsity], start if warmup is None else warmup),
+        balance=Ramp(strengths, start),
         every_n_steps=every_n_steps,
-        lr=rate if lr is None else lr,
+        lr=lr,
         seed=seed,
         name=name,
     )

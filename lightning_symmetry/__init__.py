@@ -1,0 +1,37 @@
+"""Find, use and measure symmetries in any Lightning project.
+
+The names below are loaded when they are first used, so that the command line answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightning_symmetry.callbacks import Expect, LearnableAugmentation
+    from lightning_symmetry.discovery import Discovery
+    from lightning_symmetry.symmetrization import conjugate, lie_derivative
+    from lightning_symmetry.symmetry import Symmetry
+
+__version__ = "0.1.0"
+__all__ = ["Discovery", "Expect", "LearnableAugmentation", "Symmetry", "conjugate", "lie_derivative"]
+
+_HOMES = {
+    "Discovery": "discovery",
+    "Expect": "callbacks",
+    "LearnableAugmentation": "callbacks",
+    "Symmetry": "symmetry",
+    "conjugate": "symmetrization",
+    "lie_derivative": "symmetrization",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -1,0 +1,442 @@
+"""The generators step when the host steps, on the gradients that a loop with the penalty written out would give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from lightning.pytorch.plugins.precision import MixedPrecision
+from torch import Tensor, nn
+
+from lightning_symmetry.callbacks.clock import Clock
+from tests.seam.boring import (
+    ByHand,
+    Gap,
+    Host,
+    ManualHost,
+    Pull,
+    close,
+    fit,
+    gap_callback,
+    make_callback,
+    make_data,
+    make_loader,
+    make_net,
+    own_weights,
+    weights,
+)
+
+
+def train_by_hand(
+    hand: ByHand,
+    optimizer: torch.optim.Optimizer | None,
+    batches: int = 4,
+    window: int = 1,
+    clip: float | None = None,
+    skipped: tuple[int, ...] = (),
+) -> None:
+    data = make_data(batches)
+    for i, batch in enumerate(data):
+        (hand.loss(batch) / window).backward()
+        hand.step += 1
+        if (i + 1) % window and i + 1 < batches:
+            continue
+        if clip is not None:
+            nn.utils.clip_grad_norm_(hand.net.parameters(), clip)
+        if i not in skipped:
+            if optimizer is not None:
+                optimizer.step()
+            hand.own.step()
+        hand.net.zero_grad()
+        hand.own.zero_grad()
+
+
+def assert_equal_to(hand: ByHand, host: Host, callback: Any, tolerance: float = 1e-6) -> None:
+    assert close(weights(hand.net), weights(host.net), tolerance)
+    assert close(hand.own_weights(), own_weights(callback), tolerance)
+    assert own_steps(callback) == hand_steps(hand)
+
+
+def own_steps(callback: Any) -> int:
+    states = callback._clock.optimizer.state
+    return int(next(iter(states.values()))["step"]) if states else 0
+
+
+def hand_steps(hand: ByHand) -> int:
+    return int(next(iter(hand.own.state.values()))["step"]) if hand.own.state else 0
+
+
+class RawHost(ManualHost):
+    """Steps torch's own optimizer, past Lightning's hooks."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        x, y = batch
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        optimizer.zero_grad()
+        self.manual_backward(F.mse_loss(self.net(x), y))
+        optimizer.step()
+
+
+class ClosureHost(ManualHost):
+    """Manual optimization with a closure."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        x, y = batch
+
+        def closure() -> Tensor:
+            self.optimizers().zero_grad()
+            loss = F.mse_loss(self.net(x), y)
+            self.manual_backward(loss)
+            return loss
+
+        self.optimizers().step(closure=closure)
+
+
+@pytest.mark.parametrize("kind", [Host, ManualHost, RawHost, ClosureHost])
+@pytest.mark.parametrize("strength", [1.0, 0.3])
+def test_every_batch(kind: type[Host], strength: float) -> None:
+    host, callback = kind(), gap_callback(strength)
+    fit(host, callback)
+    hand = ByHand(make_net(), strength)
+    train_by_hand(hand, torch.optim.Adam(hand.net.parameters(), lr=0.01))
+    assert_equal_to(hand, host, callback)
+
+
+def test_two_losses_and_a_learned_output() -> None:
+    host = Host()
+    callback = make_callback("vector -> learned", losses=[Gap(), Pull()], balance=[1.0, 0.2], lr=0.02)
+    fit(host, callback)
+    hand = ByHand(make_net(), 1.0, lr=0.02, pull=0.2, sentence="vector -> learned")
+    train_by_hand(hand, torch.optim.Adam(hand.net.parameters(), lr=0.01))
+    assert_equal_to(hand, host, callback)
+
+
+@pytest.mark.parametrize("batches", [6, 8])
+def test_accumulation(batches: int) -> None:
+    """Eight batches in windows of three: the last window is short, and Lightning divides it by three all the same."""
+    host, callback = Host(), gap_callback()
+    fit(host, callback, data=make_loader(batches), accumulate_grad_batches=3)
+    hand = ByHand(make_net())
+    train_by_hand(hand, torch.optim.Adam(hand.net.parameters(), lr=0.01), batches, window=3)
+    assert hand_steps(hand) == -(-batches // 3)
+    assert_equal_to(hand, host, callback)
+
+
+class AccumulatingByHand(ManualHost):
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        x, y = batch
+        self.manual_backward(F.mse_loss(self.net(x), y) / 2)
+        if batch_idx % 2:
+            self.optimizers().step()
+            self.optimizers().zero_grad()
+
+
+def test_accumulation_under_manual_optimization() -> None:
+    host, callback = AccumulatingByHand(), gap_callback()
+    fit(host, callback)
+    net = make_net()
+    hand = ByHand(net)
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    for i, (x, target) in enumerate(make_data()):
+        y = net(x)
+        (F.mse_loss(y, target) / 2 + hand.penalty(x, y)).backward()  # the callback cannot know of the 2
+        hand.step += 1
+        if i % 2:
+            optimizer.step(), hand.own.step()
+            optimizer.zero_grad(), hand.own.zero_grad()
+    assert_equal_to(hand, host, callback)
+
+
+@pytest.mark.parametrize("by", ["norm", "value"])
+def test_clipping_is_the_hosts_own(by: str) -> None:
+    host, callback = Host(), gap_callback()
+    fit(host, callback, gradient_clip_val=0.01, gradient_clip_algorithm=by)
+    if by == "norm":
+        hand = ByHand(make_net())
+        train_by_hand(hand, torch.optim.Adam(hand.net.parameters(), lr=0.01), clip=0.01)
+        assert_equal_to(hand, host, callback)
+    assert own_steps(callback) == 4
+
+
+class TwoOptimizers(ManualHost):
+    """One steps on every batch, the other on every third; on every fourth batch nobody does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = make_net(5)
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        x, y = batch
+        first, second = self.optimizers()
+        self.manual_backward(F.mse_loss(self.net(x), y) + F.mse_loss(self.head(x), y))
+        if batch_idx % 4 < 3:
+            first.step()
+        if batch_idx % 3 == 0 and batch_idx % 4 < 3:
+            second.step()
+        if batch_idx % 4 < 3:
+            first.zero_grad()
+            second.zero_grad()
+
+    def configure_optimizers(self) -> Any:
+        return (
+            torch.optim.SGD(self.net.parameters(), lr=0.1),
+            torch.optim.SGD(self.head.parameters(), lr=0.1),
+        )
+
+
+def test_several_optimizers_count_as_one_step() -> None:
+    host, callback = TwoOptimizers(), gap_callback(module="net")
+    fit(host, callback, data=make_loader(8))
+    net = make_net()
+    hand, optimizer = ByHand(net), torch.optim.SGD(net.parameters(), lr=0.1)
+    for i, batch in enumerate(make_data(8)):
+        hand.loss(batch).backward()
+        hand.step += 1
+        if i % 4 < 3:
+            optimizer.step(), hand.own.step()
+            optimizer.zero_grad(), hand.own.zero_grad()
+    assert hand_steps(hand) == 6
+    assert_equal_to(hand, host, callback)
+
+
+class NewtonHost(Host):
+    def configure_optimizers(self) -> Any:
+        return torch.optim.LBFGS(self.net.parameters(), lr=0.5, max_iter=5, line_search_fn="strong_wolfe")
+
+
+class ManualNewtonHost(ClosureHost):
+    configure_optimizers = NewtonHost.configure_optimizers
+
+
+@pytest.mark.parametrize("kind", [NewtonHost, ManualNewtonHost])
+def test_closures_that_are_called_many_times_count_once(kind: type[Host]) -> None:
+    host, callback = kind(), gap_callback()
+    fit(host, callback)
+    hand = ByHand(make_net())
+    optimizer, calls = NewtonHost.configure_optimizers(hand), 0
+    for batch in make_data():
+
+        def closure(batch: Any = batch) -> Tensor:
+            nonlocal calls
+            calls += 1
+            optimizer.zero_grad(), hand.own.zero_grad()
+            loss = hand.loss(batch)
+            loss.backward()
+            # the line search under manual optimization sees the host's loss, which is all that its closure returns
+            return loss if kind is NewtonHost else F.mse_loss(hand.net(batch[0]), batch[1])
+
+        optimizer.step(closure)
+        hand.own.step()
+        hand.step += 1
+    assert calls > 8
+    if kind is NewtonHost:
+        assert_equal_to(hand, host, callback, 1e-5)
+    assert own_steps(callback) == callback.step == 4
+
+
+def test_the_elements_are_the_same_in_every_closure() -> None:
+    seen: dict[int, list[Tensor]] = {}
+
+    class Noting(Gap):
+        def forward(self, call: Any) -> Tensor:
+            seen.setdefault(call.step, []).append(call.g.coordinates.clone())
+            return super().forward(call)
+
+    fit(NewtonHost(), make_callback(losses=[Noting()]))
+    assert set(seen) == {0, 1, 2, 3}
+    for draws in seen.values():
+        assert len(draws) > 1 and all(torch.equal(draws[0], draw) for draw in draws)
+    assert not torch.equal(seen[0][0], seen[1][0])
+
+
+class Frozen(Host):
+    def configure_optimizers(self) -> None:
+        return None
+
+
+def test_without_optimizers_the_generators_learn_alone() -> None:
+    host, callback = Frozen(), gap_callback()
+    fit(host, callback)
+    hand = ByHand(make_net())
+    train_by_hand(hand, None)
+    assert_equal_to(hand, host, callback)
+
+
+class Skipping(Host):
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        loss = super().training_step(batch, batch_idx)
+        return None if batch_idx == 1 else loss
+
+
+def test_a_step_without_loss_leaves_no_gradient() -> None:
+    host, callback = Skipping(), gap_callback()
+    fit(host, callback)
+    hand, data = ByHand(make_net()), make_data()
+    optimizer = torch.optim.Adam(hand.net.parameters(), lr=0.01)
+    for i, batch in enumerate(data):
+        optimizer.zero_grad(), hand.own.zero_grad()
+        if i != 1:
+            hand.loss(batch).backward()
+            hand.own.step()
+            optimizer.step()
+        hand.step += 1
+    assert_equal_to(hand, host, callback)
+
+
+# ---------------------------------------------------------------- scalers
+
+
+class ScalerOnly(MixedPrecision):
+    """A gradient scaler without lower precision, so that oracles are exact."""
+
+    def __init__(self, scale: float = 2.0**10) -> None:
+        super().__init__("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=scale))
+
+    def autocast_context_manager(self) -> Any:
+        return nullcontext()
+
+    forward_context = train_step_context = val_step_context = autocast_context_manager
+
+
+class Overflowing(Host):
+    """Its second batch overflows."""
+
+    def __init__(self, bad: int = 1, fused: bool = False) -> None:
+        super().__init__()
+        self.bad, self.fused = bad, fused
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        return loss * torch.inf if batch_idx == self.bad else loss
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.Adam(self.net.parameters(), lr=0.01, fused=self.fused)
+
+
+class ManualOverflowing(Overflowing):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        self.optimizers().zero_grad()
+        self.manual_backward(super().training_step(batch, batch_idx))
+        self.optimizers().step()
+
+
+@pytest.mark.parametrize("bad", [-1, 1], ids=["all well", "one skipped"])
+@pytest.mark.parametrize("fused", [False, True], ids=["plain", "fused"])
+@pytest.mark.parametrize("kind", [Overflowing, ManualOverflowing])
+def test_scalers(kind: type[Overflowing], fused: bool, bad: int) -> None:
+    host, callback = kind(bad=bad, fused=fused), gap_callback()
+    fit(host, callback, plugins=[ScalerOnly()])
+    hand = ByHand(make_net())
+    train_by_hand(hand, torch.optim.Adam(hand.net.parameters(), lr=0.01), skipped=(bad,))
+    assert hand_steps(hand) == (4 if bad < 0 else 3)
+    assert_equal_to(hand, host, callback, 1e-5)
+
+
+def test_a_skipped_window_is_dropped_whole() -> None:
+    host, callback = Overflowing(bad=1), gap_callback()
+    fit(host, callback, data=make_loader(8), plugins=[ScalerOnly()], accumulate_grad_batches=2)
+    hand = ByHand(make_net())
+    train_by_hand(hand, torch.optim.Adam(hand.net.parameters(), lr=0.01), 8, window=2, skipped=(1,))
+    assert_equal_to(hand, host, callback, 1e-5)
+
+
+def test_half_precision_with_lightnings_own_plugin() -> None:
+    runs = []
+    for scale in (1.0, 2.0**12):
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=1000)
+        host, callback = Host(), gap_callback()
+        fit(host, callback, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+        runs.append(own_weights(callback))
+    assert own_steps(callback) == 4
+    assert close(*runs, 2e-2)
+
+
+# ---------------------------------------------------------------- the clock alone
+
+
+@pytest.fixture
+def clocked() -> Iterator[tuple[Clock, nn.Parameter, torch.optim.Optimizer]]:
+    own = nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)
+    clock = Clock(0.1)
+    clock.start([optimizer], None)
+    clock.adopt([own])
+    yield clock, own, optimizer
+    clock.stop()
+
+
+def take_batch(clock: Clock, own: nn.Parameter, *acts: Callable[[], Any], gradient: float = 1.0) -> bool:
+    clock.begin_step()
+    (own * gradient).sum().backward()
+    for act in acts:
+        act()
+    return clock.end_batch()
+
+
+def test_it_waits_while_the_host_accumulates(clocked: Any) -> None:
+    clock, own, optimizer = clocked
+    assert not take_batch(clock, own) and own.grad is not None
+    assert take_batch(clock, own, clock.note_attempt, optimizer.step) and own.grad is None
+
+
+def test_it_drops_what_a_skipped_step_would_have_used(clocked: Any) -> None:
+    clock, own, _ = clocked
+    assert not take_batch(clock, own, clock.note_attempt)
+    assert own.grad is None and torch.equal(own.detach(), torch.ones(2))
+
+
+@pytest.mark.parametrize("found", [torch.tensor(1.0), torch.tensor([1.0]), 1.0])
+def test_fused_optimizers_that_overflowed_did_not_step(clocked: Any, found: Any) -> None:
+    clock, own, optimizer = clocked
+    optimizer.found_inf = found
+    assert not take_batch(clock, own, clock.note_attempt, optimizer.step)
+    assert own.grad is None
+    optimizer.found_inf = torch.as_tensor(found) * 0
+    assert take_batch(clock, own, clock.note_attempt, optimizer.step)
+
+
+@pytest.mark.parametrize("bad", [torch.inf, torch.nan])
+def test_gradients_that_are_not_finite_are_dropped(clocked: Any, bad: float) -> None:
+    clock, own, optimizer = clocked
+    assert not take_batch(clock, own, optimizer.step, gradient=bad)
+    assert own.grad is None and torch.equal(own.detach(), torch.ones(2))
+
+
+def test_steps_between_batches_are_not_the_next_batchs(clocked: Any) -> None:
+    """A learning-rate search in the middle of training steps the host's optimizer behind our back."""
+    clock, own, optimizer = clocked
+    optimizer.step()
+    assert not take_batch(clock, own)
+
+
+def test_state_is_restored_before_and_after_parameters_exist(clocked: Any) -> None:
+    clock, own, optimizer = clocked
+    take_batch(clock, own, optimizer.step)
+    state = clock.state_dict()
+    for early in (True, False):
+        other = Clock(0.1)
+        if early:
+            other.load_state_dict(state)
+            assert other.state_dict() == state
+        other.adopt([nn.Parameter(torch.ones(2))])
+        if not early:
+            other.load_state_dict(state)
+        assert str(other.state_dict()) == str(state)
+
+
+def test_stopping_twice_and_without_start_is_harmless() -> None:
+    clock = Clock(0.1)
+    clock.stop()
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)
+    clock.start([optimizer], None)
+    clock.stop()
+    clock.stop()
+    assert not optimizer._optimizer_step_post_hooks
