@@ -141,7 +141,7 @@ class Symmetry(nn.Module):
             self.sampler.bind()
             for path, action in moving:
                 action.bind(get_leaf(x, path), self.group)
-            self._match(moving[0][0], x)
+            _match(self, get_leaf(x, moving[0][0]))
             self._bound_input = True
         if y is not None and not self._bound_output:
             self.output.infer(y, "output")
@@ -150,7 +150,8 @@ class Symmetry(nn.Module):
                 if (dim := action.base_dim(leaf)) is not None:
                     self.group.bind(dim, affine=self.group.affine)
                 action.bind(leaf, self.group)
-                self._match(path, y)
+                # the input's side may be part of a graph by now, which conversion would invalidate
+                _match(action, leaf)
             self._bound_output = True
         return self
 
@@ -277,9 +278,9 @@ class Symmetry(nn.Module):
                     action.restore(tensors[f"{key}.{path_}"])
         return symmetry
 
-    def _match(self, path: str, tree: Any) -> None:
-        leaf = get_leaf(tree, path)
-        self.to(device=leaf.device, dtype=torch.promote_types(leaf.dtype, torch.float32))
+
+def _match(module: nn.Module, leaf: Tensor) -> None:
+    module.to(device=leaf.device, dtype=torch.promote_types(leaf.dtype, torch.float32))
 
 
 def _build_sampler(over: str | Group | Sampler | None) -> Sampler:

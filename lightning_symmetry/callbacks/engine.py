@@ -186,12 +186,14 @@ class SymmetryCallback(Callback, ABC):
             "balance": dict(self.balance.state_dict()),
             "optimizer": self._clock.state_dict(),
             "journal": self.journal.state_dict(),
+            "values": {name: float(value) for name, value in self._values.items()},
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore; what needs dimensions that are not known yet waits for the first batch."""
         self.step = int(state_dict["step"])
         self.journal.load_state_dict(state_dict["journal"])
+        self._values = {name: torch.tensor(value) for name, value in state_dict["values"].items()}
         self.losses.load_state_dict(state_dict["losses"])
         self.balance.load_state_dict(state_dict["balance"])
         self._restored = state_dict["symmetries"]
@@ -214,8 +216,6 @@ class SymmetryCallback(Callback, ABC):
 
     def on_step_begin(self) -> None:
         """Forget the last step's penalties."""
-        # draws depend on (seed, batch) alone, so that a repeated closure and a resumed run see the same
-        self._rng = Rng(self.seed, self.step, self._trainer.global_rank, self._trainer.world_size)
         self._penalties = []
         self._clock.begin_step()
 
@@ -240,6 +240,8 @@ class SymmetryCallback(Callback, ABC):
         """Answer the network's call: move it, penalise it, or let it pass."""
         strengths = self._strengths()
         moving, penalising = self.moves_task(), any(strengths)
+        # draws depend on (seed, batch) alone, so that a repeated closure, a second call and a resumed run see the same
+        self._rng = Rng(self.seed, self.step, self._trainer.global_rank, self._trainer.world_size)
         self._calls += 1
         x = site.unpack(args, kwargs)
         if not self._input_seen:
@@ -347,7 +349,8 @@ class SymmetryCallback(Callback, ABC):
             return
         for symmetry in self.symmetries:
             symmetry.bind(x, y)
-        self._restore("sampler.", "input.", "output.")
+        # the input's side is in the graph by now and must not be written to again
+        self._restore("output.")
         self._restored = None
         owned = [s for s, owned in zip(self.symmetries, self._owns, strict=True) if owned]
         self._clock.adopt([p for s in owned for p in s.parameters()] + list(self.losses.parameters()))

@@ -112,6 +112,7 @@ class _Inject(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> Any:
         (gradient,) = gradients
         if ctx.spent or torch.is_grad_enabled():
-            return gradient, None, None, None
+            # not None: an undefined gradient trips functions written in Python
+            return gradient, torch.zeros_like(ctx.like), None, None
         ctx.spent.append(True)
         return gradient, torch.full_like(ctx.like, float(ctx.scale())), None, None

@@ -29,6 +29,7 @@ from lightning_symmetry.paths import find_leaves
 _ABSENT = object()
 # what stood in vars(host) before, and who listens, by our wrapper; not on the wrapper, whose attributes others copy
 _wrapped: WeakKeyDictionary[Callable[..., Any], tuple[Any, list[Tap]]] = WeakKeyDictionary()
+_outlived: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 _quiet: ContextVar[bool] = ContextVar("second pass", default=False)
 
 
@@ -72,14 +73,20 @@ def patched_forward(module: nn.Module, wrap: Callable[[Callable[..., Any]], Call
         yield
         return
     before, original = vars(module).get("forward", _ABSENT), module.forward
-    module.__dict__["forward"] = functools.wraps(original)(wrap(original))
+    patched = module.__dict__["forward"] = functools.wraps(original)(wrap(original))
     try:
         yield
     finally:
-        if before is _ABSENT:
-            module.__dict__.pop("forward", None)
+        if vars(module).get("forward") is not patched:
+            # a patch on top of this one outlives it, and takes it away when it goes
+            _outlived[patched] = before
         else:
-            module.__dict__["forward"] = before
+            while before in _outlived:
+                before = _outlived.pop(before)
+            if before is _ABSENT:
+                del module.__dict__["forward"]
+            else:
+                module.__dict__["forward"] = before
 
 
 class Listener(Protocol):
@@ -192,12 +199,18 @@ class Tap:
     def _patched(self, name: str, module: nn.Module) -> AbstractContextManager[None]:
         def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
             site = Site(name, module, original)
-            return lambda *args, **kwargs: self._on_forward(site, args, kwargs)
+            # a compiler must not look into the callback; what lies inside an answered call it may compile as ever
+            answer = torch.compiler.disable(functools.partial(self._on_forward, site))
+
+            def forward(*args: Any, **kwargs: Any) -> Any:
+                return original(*args, **kwargs) if self._depth else answer(args, kwargs)
+
+            return forward
 
         return patched_forward(module, wrap)
 
     def _on_forward(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self._depth or _quiet.get() or not torch.is_grad_enabled() or not self._is_network(site, args, kwargs):
+        if _quiet.get() or not torch.is_grad_enabled() or not self._is_network(site, args, kwargs):
             return site.forward(*args, **kwargs)
         self._depth += 1
         try:

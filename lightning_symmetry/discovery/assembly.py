@@ -81,7 +81,10 @@ def assemble(
     basis = group.basis().detach()
     norms = torch.linalg.matrix_norm(basis).tolist()
     cap = (cap or quarter_turn_norm(group.dim)) if isinstance(group, Learned) else None
-    judgement = judge(norms, cap, violations, control)
+    accepted = judge(norms, cap, violations, control).accepted
+    active = accepted or list(range(group.count))
+    coverage = support_coverage(flatten_moving(x, symmetry), flatten_moving(draw_moved(x, symmetry, active), symmetry))
+    judgement = judge(norms, cap, violations, control, coverage)
     evidence = []
     for k, verdict in enumerate(judgement.generators):
         naming = name_generator(basis[k], group.dim, group.affine)
@@ -89,12 +92,9 @@ def assemble(
         evidence.append(
             GeneratorEvidence(k, norms[k], violations[k], control, verdict, naming.name, naming.cosine, matrix)
         )
-    accepted = [k for k, verdict in enumerate(judgement.generators) if verdict == "accepted"]
     directions = _directions(basis[accepted])
     canonical = canonical_basis(directions, group.affine, SPAN_TOLERANCE)
     namings = [name_generator(c, group.dim, group.affine) for c in canonical]
-    active = accepted or list(range(group.count))
-    coverage = support_coverage(flatten_moving(x, symmetry), flatten_moving(draw_moved(x, symmetry, active), symmetry))
     cosine, remark = _compare(directions if accepted else _directions(basis), group, truth)
     prefix = f"{symmetry.name}/"
     return Discovery(

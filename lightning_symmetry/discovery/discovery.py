@@ -120,6 +120,11 @@ class Discovery:
                 f"absent: training shrank {'the generator' if total == 1 else f'all {things}'} below a quarter of the "
                 f"cap (largest norm {largest:.2g}, cap {self.cap:.3g})."
             )
+        if self.accepted:
+            return (
+                f"undecided: {len(self.accepted)} of {things} would hold, but only {self.coverage:.0%} of the moved "
+                "samples land where there are data; elsewhere the network is free."
+            )
         best = min(self.generators, key=_by_violation)
         large = "" if self.cap is None else f"norm {best.norm:.2g} (cap {self.cap:.3g}), "
         return f"undecided: the best of {things} reads as {best.name}; {large}{describe_violation(best)}."

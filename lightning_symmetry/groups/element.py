@@ -238,6 +238,7 @@ def as_element(g: Element | Tensor, dim: int | None = None) -> Element:
 
 
 def _invert2(a: Tensor) -> Tensor:
-    determinant = a[..., 0, 0] * a[..., 1, 1] - a[..., 0, 1] * a[..., 1, 0]
-    adjugate = torch.stack((a[..., 1, 1], -a[..., 0, 1], -a[..., 1, 0], a[..., 0, 0]), -1)
+    a00, a01, a10, a11 = a.flatten(-2).unbind(-1)
+    determinant = torch.addcmul(a00 * a11, a01, a10, value=-1)
+    adjugate = torch.stack((a11, -a01, -a10, a00), -1)
     return (adjugate / determinant.unsqueeze(-1)).unflatten(-1, (2, 2))

@@ -137,7 +137,7 @@ def test_coverage_tells_a_circle_from_a_sector() -> None:
         ([0.06, 0.13], [0.8, 0.7], ("spare", "spare"), "absent"),
         # large but violated; small but obeyed; in between
         ([2.2, 0.1], [0.5, 0.7], ("undecided", "spare"), "undecided"),
-        ([0.3], [0.0001], ("spare",), "absent"),
+        ([0.3], [0.0001], ("undecided",), "undecided"),
         ([0.8], [0.0001], ("undecided",), "undecided"),
         ([2.2], [float("nan")], ("undecided",), "undecided"),
     ],
@@ -158,6 +158,12 @@ def test_the_control_counts_for_one_output_variance_at_most() -> None:
 def test_without_a_control_the_bound_is_absolute() -> None:
     assert judge([2.2], CAP, [0.01], None).overall == "symmetric"
     assert judge([2.2], CAP, [0.2], None).overall == "undecided"
+
+
+def test_a_symmetry_where_there_are_no_data_is_no_evidence() -> None:
+    assert judge([2.2], CAP, [0.0001], 1.0, coverage=0.11).overall == "undecided"
+    assert judge([2.2], CAP, [0.0001], 1.0, coverage=0.5).overall == "symmetric"
+    assert judge([0.1], CAP, [0.9], 1.0, coverage=0.11).overall == "absent"
 
 
 def test_given_generators_are_judged_by_violation_alone() -> None:

@@ -167,7 +167,8 @@ class ByHand:
         self.symmetry = Symmetry.parse(sentence)
         with torch.no_grad():
             self.symmetry.bind(torch.zeros(2, 2), torch.zeros(2, 2))
-        self.own = torch.optim.Adam(self.symmetry.parameters(), lr=lr)
+        parameters = list(self.symmetry.parameters())
+        self.own = torch.optim.Adam(parameters or [nn.Parameter(torch.zeros(1))], lr=lr)
         self.step = 0
 
     def penalty(self, x: Tensor, y: Tensor, rng: Rng | None = None) -> Tensor:

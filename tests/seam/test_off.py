@@ -13,8 +13,10 @@ from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.symmetry import Symmetry
 from tests.seam.boring import (
     SENTENCE,
+    Gap,
     Host,
     ManualHost,
+    Pull,
     fit,
     gap_callback,
     make_callback,
@@ -28,7 +30,7 @@ from tests.seam.boring import (
 OFF = {
     "fixed": lambda: make_callback(balance=Fixed(0.0)),
     "number": lambda: make_callback(balance=0.0),
-    "list": lambda: make_callback(balance=[0.0, 0.0]),
+    "list": lambda: make_callback(losses=[Gap(), Pull()], balance=[0.0, 0.0]),
     "before the ramp": lambda: make_callback(balance=Ramp(1.0, start=1000)),
     "probability 0": lambda: make_callback(losses=[], probability=0.0),
     "learned output": lambda: make_callback("vector -> learned", balance=0.0),

@@ -29,6 +29,7 @@ def semola(
     views: int = 1,
     every_n_steps: int = 1,
     warmup: int | None = None,
+    reward: float | None = None,
     sparsity: float = 0.0,
     distance: str = "mse",
     lr: float = 5e-3,
@@ -52,6 +53,8 @@ def semola(
         views: Group elements a sample, each one forward.
         every_n_steps: Penalties on every n-th batch only.
         warmup: Batches on the task alone.
+        reward: Strength of the norm reward, where the preset's does not fit: more finds weaker or slower symmetries
+            and takes longer to give up false ones.
         sparsity: Strength of the sparsity term, best left off until the span is found.
         distance: "mse" or "kl" (logits), see `Equivariance`.
         lr: Learning rate of the generators.
@@ -73,7 +76,9 @@ def semola(
     general = preset == "general"
     count = generators if generators or general else 1
     group = Learned(count=count, scale=0.3 if general else 0.5, seed=seed)
-    strengths = [1.0, 0.05, 0.3, 0.1, sparsity] if general else [1.0, 0.0, 1.0, 1.0, sparsity]
+    if reward is None:
+        reward = 0.05 if general else 0.0
+    strengths = [1.0, reward, 0.3, 0.1, sparsity] if general else [1.0, reward, 1.0, 1.0, sparsity]
     start = warmup if warmup is not None else 500 if general else 0
     return LearnableAugmentation(
         Symmetry.of(symmetry, over=OneHot(group) if general else Uniform(group)),

@@ -1,0 +1,59 @@
+"""Two processes learn what one learns on the same global batch, and agree to the last bit."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.seam.boring import close, same
+from tests.seam.ddp_worker import SCENARIOS, run
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+QUIET = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+
+
+@pytest.fixture(scope="module")
+def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("ddp")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    worker = str(Path(__file__).with_name("ddp_worker.py"))
+    done = subprocess.run(
+        [*command, worker, str(folder)], cwd=folder, env={**os.environ, **QUIET}, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_ranks_agree_to_the_last_bit(ranks: list[dict[str, Any]], scenario: str) -> None:
+    left, right = (rank["results"][scenario] for rank in ranks)
+    for part in ("host", "own", "host resumed", "own resumed"):
+        assert same(left[part], right[part]), part
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_two_processes_are_one(ranks: list[dict[str, Any]], scenario: str) -> None:
+    one, two = run(scenario, 0, 1), ranks[0]["results"][scenario]
+    for part in ("host", "own"):
+        assert close(one[part], two[part], 1e-6), part
+    for part in ("host resumed", "own resumed"):
+        assert close(one[part], two[part], 1e-5), part
+
+
+def test_the_report_is_written_once(ranks: list[dict[str, Any]]) -> None:
+    first, second = ranks
+    assert len(first["written"]) == 2 * len(SCENARIOS) - 2 * ("learned widths" in SCENARIOS)
+    assert not second["written"]
+
+
+def test_metrics_have_the_same_names_on_all_ranks(ranks: list[dict[str, Any]]) -> None:
+    for scenario in SCENARIOS:
+        left, right = (rank["results"][scenario]["metrics"] for rank in ranks)
+        assert left.keys() == right.keys() and (left or scenario == "learned widths")
