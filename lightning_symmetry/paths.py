@@ -11,7 +11,6 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from lightning_symmetry.exceptions import AmbiguousPath
@@ -27,6 +26,7 @@ def find_leaves(tree: Any) -> dict[str, Tensor]:
         Path to tensor, in the order of the containers.
 
     Example:
+        >>> import torch
         >>> list(find_leaves({"image": torch.zeros(2), "meta": [1, torch.zeros(3)]}))
         ['image', 'meta.1']
     """
@@ -57,6 +57,7 @@ def replace_leaves(tree: Any, values: Mapping[str, Any]) -> Any:
         A structure of the same types.
 
     Example:
+        >>> import torch
         >>> replace_leaves((torch.zeros(1), 5), {"0": torch.ones(1)})
         (tensor([1.]), 5)
     """
@@ -74,6 +75,7 @@ def describe_leaves(tree: Any) -> str:
     """Describe the tensors of a structure in one line, for error messages.
 
     Example:
+        >>> import torch
         >>> describe_leaves({"x": torch.zeros(4, 2)})
         'x: float32 (4, 2)'
     """
@@ -102,7 +104,8 @@ def _children(node: Any) -> Iterator[tuple[str, Any]]:
     if isinstance(node, (Tensor, str, bytes)):
         return
     if _is_keyed(node):
-        for key in node.keys():  # noqa: SIM118 - graph batches iterate over values
+        # graph batches iterate over their values
+        for key in node.keys():
             yield str(key), node[key]
     elif isinstance(node, tuple) and hasattr(node, "_fields"):
         yield from zip(node._fields, node, strict=True)
@@ -125,7 +128,7 @@ def _replace(node: Any, path: str, value: Any, tree: Any) -> Any:
     key, rest = _first_key(node, path, tree)
     child = _replace(dict(_children(node))[key], rest, value, tree)
     if isinstance(node, tuple):
-        if hasattr(node, "_fields"):
+        if hasattr(node, "_replace"):
             return node._replace(**{key: child})
         return tuple(child if str(i) == key else old for i, old in enumerate(node))
     clone = copy.copy(node)

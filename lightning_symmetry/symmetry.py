@@ -18,7 +18,7 @@ from lightning_symmetry.groups import Element, Given, Group, Learned, as_element
 from lightning_symmetry.paths import get_leaf
 from lightning_symmetry.samplers import OneHot, Sampler, Uniform
 from lightning_symmetry.sentence import read_sentence
-from lightning_symmetry.sides import ActionMap, Side, build_side
+from lightning_symmetry.sides import Side, build_side
 
 
 @final

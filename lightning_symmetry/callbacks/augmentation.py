@@ -25,10 +25,10 @@ class LearnableAugmentation(SymmetryCallback):
     """Learns a group of transformations with the task, and trains the network on what they make of the data.
 
     The host's loss gets strength-weighted penalties, by default the equivariance error, the capped norm reward and
-    orthogonality of generators (see `lightning_symmetry.losses`); with ``probability`` > 0 the task itself is also trained on moved inputs, with
-    the output moved back: conjugate(f, g). Targets are never transformed. A generator that the task tolerates grows,
-    one that it does not shrinks; at the end of training the verdict *symmetric*, *absent* or *undecided* is printed
-    with its evidence and written to ``<log dir>/symmetry/<name>/``.
+    orthogonality of generators (see `lightning_symmetry.losses`); with ``probability`` > 0 the task itself is also
+    trained on moved inputs, with the output moved back: conjugate(f, g). Targets are never transformed. A generator
+    that the task tolerates grows, one that it does not shrinks; at the end of training the verdict *symmetric*,
+    *absent* or *undecided* is printed with its evidence and written to ``<log dir>/symmetry/<name>/``.
 
     The learnable parts live in this callback and have their own Adam, which steps when the host's optimizer does; the
     module's state_dict, optimizers and checkpoints are those of a run without the callback.
@@ -75,9 +75,7 @@ class LearnableAugmentation(SymmetryCallback):
         if losses is None:
             losses = [Equivariance(), NormReward(), Orthogonality()]
             balance = [1.0, 0.05, 0.1] if balance is None else balance
-        super().__init__(
-            symmetries, module, losses, 1.0 if balance is None else balance, every_n_steps, lr, seed, name
-        )
+        super().__init__(symmetries, module, losses, 1.0 if balance is None else balance, every_n_steps, lr, seed, name)
         self.probability = probability
         self.discoveries: list[Discovery] = []
 
@@ -94,8 +92,8 @@ class LearnableAugmentation(SymmetryCallback):
         target, x = self._tap.target, self._reservoir.collect()
         if target is None or x is None:
             return
-        datamodule = getattr(trainer, "datamodule", None)
-        truth = datamodule.truth() if hasattr(datamodule, "truth") else None
+        tell = getattr(getattr(trainer, "datamodule", None), "truth", None)
+        truth = None if tell is None else tell()
         site = Site(self._tap.found or ".", target, target.forward)
         f = make_second_pass(site, RandomState(self.symmetries[0].leading(x).device))
         self.discoveries = []

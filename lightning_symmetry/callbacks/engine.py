@@ -56,13 +56,15 @@ class SymmetryCallback(Callback, ABC):
             raise InvalidSetting(f"every_n_steps={every_n_steps}", "at least 1", "Use 1 for every batch.")
         many = isinstance(symmetries, Sequence) and not isinstance(symmetries, str)
         described = list(symmetries) if many else [symmetries]
-        self.symmetries = nn.ModuleList(Symmetry.of(s) for s in described)
-        if name and len(described) == 1 and not isinstance(described[0], Symmetry):
-            self.symmetries[0].name = name
-        self.losses = nn.ModuleList(losses)
+        built = [Symmetry.of(s) for s in described]
+        if name and len(built) == 1 and built[0] is not described[0]:
+            built[0].name = name
+        # Any, since torch types what a list holds as plain modules
+        self.symmetries: Any = nn.ModuleList(built)
+        self.losses: Any = nn.ModuleList(losses)
         self.balance = balance if isinstance(balance, Balancer) else Fixed(balance)
         self.every_n_steps, self.seed = every_n_steps, seed
-        self.name = name or "_and_".join(s.name for s in self.symmetries)
+        self.name = name or "_and_".join(s.name for s in built)
         self.step = 0
         self.journal = Journal()
         self._tap = Tap(self, module)

@@ -19,7 +19,9 @@ class Journal:
     def __init__(self) -> None:
         self.curves: dict[str, list[float]] = {"step": []}
 
-    def write(self, trainer: Any, host: Any, step: int, norms: Mapping[str, Tensor], values: Mapping[str, Tensor]) -> None:
+    def write(
+        self, trainer: Any, host: Any, step: int, norms: Mapping[str, Tensor], values: Mapping[str, Tensor]
+    ) -> None:
         """Keep and log scalars on the batches on which the trainer logs; norms also go to the progress bar."""
         if (step - 1) % max(trainer.log_every_n_steps, 1):
             return

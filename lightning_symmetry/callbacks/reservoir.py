@@ -70,9 +70,7 @@ class Reservoir:
         alike = [tree for tree in trees if _shapes(tree) == _shapes(first)]
         paths = {path for path, leaf in find_leaves(first).items() if leaf.ndim}
         leaves = [find_leaves(tree) for tree in alike]
-        return replace_leaves(
-            first, {path: torch.cat([tree[path] for tree in leaves])[:MAX_SAMPLES] for path in paths}
-        )
+        return replace_leaves(first, {path: torch.cat([tree[path] for tree in leaves])[:MAX_SAMPLES] for path in paths})
 
 
 def _shapes(tree: dict[str, Any]) -> list[tuple[str, torch.Size, torch.dtype]]:

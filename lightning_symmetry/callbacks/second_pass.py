@@ -87,7 +87,7 @@ def _attributes_kept(module: nn.Module) -> Iterator[None]:
 
 
 def inject_penalty(leaves: Mapping[str, Tensor], penalty: Tensor, scale: Callable[[], float]) -> dict[str, Tensor]:
-    """Return outputs unchanged, such that the first backward through any of them also sends ``scale()`` into the penalty.
+    """Return outputs unchanged, such that the first backward through them also sends ``scale()`` into the penalty.
 
     This adds a loss where the training step returns none (manual optimization): whoever differentiates a loss of the
     outputs differentiates the penalty with it, once. Gradients that are taken to be differentiated again

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lightning_symmetry import actions
-from lightning_symmetry.actions import Image, Points, Representation, Scalar, Vector
+from lightning_symmetry.actions import Image, Label, Points, Representation, Scalar, Vector
 from lightning_symmetry.exceptions import ActionMismatch, DimensionMismatch, InvalidSetting, UnknownName
 from lightning_symmetry.functional.warp import pixel_coordinates
 from lightning_symmetry.groups import GL, SE, SO, AffineMap, Cyclic, Dihedral, Learned, Translation
@@ -149,7 +149,7 @@ def test_unknown_settings_are_refused() -> None:
 
 
 def test_names() -> None:
-    assert isinstance(actions.by_name("Label"), Scalar)
+    assert isinstance(actions.by_name("Label"), Label)
     assert isinstance(actions.by_name("mask"), Image)
     assert actions.by_name("image(padding='border')").sentence == "image(padding='border')"
     assert isinstance(actions.by_name("learned", scale=0.1), Representation)

@@ -94,10 +94,11 @@ def test_image_against_affine_grid(benchmark: Any, report: Report) -> None:
 
 def _tell(benchmark: Any, report: Report, title: str, what: str, turns: Turns) -> None:
     row = {"": what}
-    for short, suffix in (("forward", ""), ("with gradient", ", with gradient")):
+    for short, suffix in (("forward", ""), ("and backward", ", with gradient")):
         ratio = turns.ratio("ours" + suffix, "torch" + suffix)
         benchmark.extra_info[short] = ratio
-        row |= {f"{short}: torch ms": f"{1e3 * turns.median('torch' + suffix):.3f}"}
-        row |= {"ours ms" + " " * len(suffix): f"{1e3 * turns.median('ours' + suffix):.3f}"}
-        row |= {"ratio" + " " * len(suffix): f"{ratio:.2f}"}
+        times = (f"{1e3 * turns.median(name + suffix):.3f}" for name in ("torch", "ours"))
+        row |= dict(
+            zip((f"{short}: torch ms", f"{short}: ours ms", f"{short}: ratio"), (*times, f"{ratio:.2f}"), strict=True)
+        )
     report(title, row)

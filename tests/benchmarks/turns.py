@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 import itertools
 import threading
 import time
@@ -155,9 +156,11 @@ def profile_steps(
 def measure_peak(host: L.LightningModule, callbacks: Sequence[Any], batch: Batch, folder: Path, steps: int) -> int:
     """The most bytes that tensors hold at once during a fit: weights, optimizer states, activations, kept inputs."""
     weights = sum(t.numel() * t.element_size() for t in (*host.parameters(), *host.buffers()))
-    profile = profile_steps(host, callbacks, batch, folder, skipped=0, steps=steps)
-    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
-    return weights + max(itertools.accumulate(event.nbytes() for event in sorted(events, key=lambda e: e.start_ns())))
+    # what earlier fits left behind must not be freed in this one
+    gc.collect()
+    recorded: Any = profile_steps(host, callbacks, batch, folder, skipped=0, steps=steps).profiler
+    events = [event for event in recorded.kineto_results.events() if event.name() == "[memory]"]
+    return weights + max(itertools.accumulate(event.nbytes() for event in events))
 
 
 def measure_operators(profile: torch.profiler.profile, steps: int) -> dict[str, float]:

@@ -81,6 +81,11 @@ def test_a_group_in_the_sentence_is_kept() -> None:
     assert semola("learned(2, blocks=2) on vector -> same").symmetries[0].sentence.startswith("learned(2, blocks=2)")
 
 
+def test_the_number_of_generators_is_said_once() -> None:
+    with pytest.raises(InvalidSetting, match="generators=3.*'learned\\(2\\)'"):
+        semola("learned(2) on vector(2) -> same", generators=3)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_one_rotation_of_the_plane(seed: int, tmp_path: Any) -> None:

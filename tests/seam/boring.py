@@ -30,7 +30,13 @@ def make_noisy_net(seed: int = 0) -> nn.Sequential:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return nn.Sequential(
-            nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Dropout(0.3), nn.Linear(8, 8), nn.Dropout(0.3), nn.Linear(8, 2)
+            nn.Linear(2, 8),
+            nn.BatchNorm1d(8),
+            nn.Tanh(),
+            nn.Dropout(0.3),
+            nn.Linear(8, 8),
+            nn.Dropout(0.3),
+            nn.Linear(8, 2),
         )
 
 
@@ -109,7 +115,9 @@ def make_trainer(*callbacks: Any, **settings: Any) -> L.Trainer:
     return L.Trainer(callbacks=list(callbacks), **{**defaults, **settings})
 
 
-def fit(host: L.LightningModule, *callbacks: Any, data: Any = None, val: Any = None, ckpt: Any = None, **settings: Any) -> L.Trainer:
+def fit(
+    host: L.LightningModule, *callbacks: Any, data: Any = None, val: Any = None, ckpt: Any = None, **settings: Any
+) -> L.Trainer:
     trainer = make_trainer(*callbacks, **settings)
     trainer.fit(host, make_loader() if data is None else data, val, ckpt_path=ckpt)
     return trainer
@@ -162,7 +170,9 @@ class ByHand:
         pull: Strength of the generators' norm.
     """
 
-    def __init__(self, net: nn.Module, strength: float = 1.0, lr: float = 5e-3, pull: float = 0.0, sentence: str = SENTENCE) -> None:
+    def __init__(
+        self, net: nn.Module, strength: float = 1.0, lr: float = 5e-3, pull: float = 0.0, sentence: str = SENTENCE
+    ) -> None:
         self.net, self.strength, self.pull = net, strength, pull
         self.symmetry = Symmetry.parse(sentence)
         with torch.no_grad():
@@ -188,5 +198,3 @@ class ByHand:
 
 def gap_callback(strength: float = 1.0, **settings: Any) -> LearnableAugmentation:
     return make_callback(losses=[Gap()], balance=strength, **settings)
-
-

@@ -157,7 +157,8 @@ def by_hand(host: Manual, x: Tensor, target: Tensor) -> None:
 
 @pytest.mark.parametrize("strength", [1.0, 0.25])
 @pytest.mark.parametrize(
-    ("backward", "weight"), [(once, 1), (weighted, 3), (twice, 2), (in_parts, 1), (with_gradient_penalty, 1), (by_hand, 1)]
+    ("backward", "weight"),
+    [(once, 1), (weighted, 3), (twice, 2), (in_parts, 1), (with_gradient_penalty, 1), (by_hand, 1)],
 )
 def test_manual_optimization(backward: Any, weight: float, strength: float) -> None:
     host = Manual(backward)

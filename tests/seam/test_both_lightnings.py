@@ -84,7 +84,9 @@ def test_nothing_is_left_after_an_error() -> None:
     package = importlib.import_module("pytorch_lightning")
     host, callback = build_host(package, False), make_callback()
     host.on_after_backward = lambda: 1 / 0
-    trainer = package.Trainer(callbacks=[callback], accelerator="cpu", logger=False, enable_checkpointing=False, max_epochs=1)
+    trainer = package.Trainer(
+        callbacks=[callback], accelerator="cpu", logger=False, enable_checkpointing=False, max_epochs=1
+    )
     with pytest.raises(ZeroDivisionError):
         trainer.fit(host, deal(make_data()))
     assert "training_step" not in vars(host) and "forward" not in vars(host.net)

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.plugins.precision import MixedPrecision
-from torch import Tensor, nn
+from torch import Tensor
 
-from lightning_symmetry.callbacks.clock import Clock
 from lightning_symmetry.exceptions import TargetError
 from tests.seam.boring import (
     ByHand,
@@ -20,7 +16,6 @@ from tests.seam.boring import (
     Host,
     ManualHost,
     Pull,
-    close,
     deal,
     fit,
     gap_callback,
@@ -28,48 +23,8 @@ from tests.seam.boring import (
     make_data,
     make_loader,
     make_net,
-    own_weights,
-    weights,
 )
-
-
-def train_by_hand(
-    hand: ByHand,
-    optimizer: torch.optim.Optimizer | None,
-    batches: int = 4,
-    window: int = 1,
-    clip: float | None = None,
-    skipped: tuple[int, ...] = (),
-) -> None:
-    data = make_data(batches)
-    for i, batch in enumerate(data):
-        (hand.loss(batch) / window).backward()
-        hand.step += 1
-        if (i + 1) % window and i + 1 < batches:
-            continue
-        if clip is not None:
-            nn.utils.clip_grad_norm_(hand.net.parameters(), clip)
-        if i not in skipped:
-            if optimizer is not None:
-                optimizer.step()
-            hand.own.step()
-        hand.net.zero_grad()
-        hand.own.zero_grad()
-
-
-def assert_equal_to(hand: ByHand, host: Host, callback: Any, tolerance: float = 1e-6) -> None:
-    assert close(weights(hand.net), weights(host.net), tolerance)
-    assert close(hand.own_weights(), own_weights(callback), tolerance)
-    assert own_steps(callback) == hand_steps(hand)
-
-
-def own_steps(callback: Any) -> int:
-    states = callback._clock.optimizer.state
-    return int(next(iter(states.values()))["step"]) if states else 0
-
-
-def hand_steps(hand: ByHand) -> int:
-    return int(next(iter(hand.own.state.values()))["step"]) if hand.own.state else 0
+from tests.seam.by_hand import assert_equal_to, hand_steps, own_steps, train_by_hand
 
 
 class RawHost(ManualHost):
@@ -294,158 +249,3 @@ def test_a_step_without_loss_leaves_no_gradient() -> None:
             optimizer.step()
         hand.step += 1
     assert_equal_to(hand, host, callback)
-
-
-# ---------------------------------------------------------------- scalers
-
-
-class ScalerOnly(MixedPrecision):
-    """A gradient scaler without lower precision, so that oracles are exact."""
-
-    def __init__(self, scale: float = 2.0**10) -> None:
-        super().__init__("16-mixed", "cpu", torch.amp.GradScaler("cpu", init_scale=scale))
-
-    def autocast_context_manager(self) -> Any:
-        return nullcontext()
-
-    forward_context = train_step_context = val_step_context = autocast_context_manager
-
-
-class Overflowing(Host):
-    """Its second batch overflows."""
-
-    def __init__(self, bad: int = 1, fused: bool = False) -> None:
-        super().__init__()
-        self.bad, self.fused = bad, fused
-
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        loss = super().training_step(batch, batch_idx)
-        return loss * torch.inf if batch_idx == self.bad else loss
-
-    def configure_optimizers(self) -> Any:
-        return torch.optim.Adam(self.net.parameters(), lr=0.01, fused=self.fused)
-
-
-class ManualOverflowing(Overflowing):
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.automatic_optimization = False
-
-    def training_step(self, batch: Any, batch_idx: int) -> None:
-        self.optimizers().zero_grad()
-        self.manual_backward(super().training_step(batch, batch_idx))
-        self.optimizers().step()
-
-
-@pytest.mark.parametrize("bad", [-1, 1], ids=["all well", "one skipped"])
-@pytest.mark.parametrize("fused", [False, True], ids=["plain", "fused"])
-@pytest.mark.parametrize("kind", [Overflowing, ManualOverflowing])
-def test_scalers(kind: type[Overflowing], fused: bool, bad: int) -> None:
-    host, callback = kind(bad=bad, fused=fused), gap_callback()
-    fit(host, callback, plugins=[ScalerOnly()])
-    hand = ByHand(make_net())
-    train_by_hand(hand, torch.optim.Adam(hand.net.parameters(), lr=0.01), skipped=(bad,))
-    assert hand_steps(hand) == (4 if bad < 0 else 3)
-    assert_equal_to(hand, host, callback, 1e-5)
-
-
-def test_a_skipped_window_is_dropped_whole() -> None:
-    host, callback = Overflowing(bad=1), gap_callback()
-    fit(host, callback, data=make_loader(8), plugins=[ScalerOnly()], accumulate_grad_batches=2)
-    hand = ByHand(make_net())
-    train_by_hand(hand, torch.optim.Adam(hand.net.parameters(), lr=0.01), 8, window=2, skipped=(1,))
-    assert_equal_to(hand, host, callback, 1e-5)
-
-
-def test_half_precision_with_lightnings_own_plugin() -> None:
-    runs = []
-    for scale in (1.0, 2.0**12):
-        scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=1000)
-        host, callback = Host(), gap_callback()
-        fit(host, callback, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
-        runs.append(own_weights(callback))
-    assert own_steps(callback) == 4
-    assert close(*runs, 2e-2)
-
-
-# ---------------------------------------------------------------- the clock alone
-
-
-@pytest.fixture
-def clocked() -> Iterator[tuple[Clock, nn.Parameter, torch.optim.Optimizer]]:
-    own = nn.Parameter(torch.ones(2))
-    optimizer = torch.optim.Adam([nn.Parameter(torch.ones(1))], lr=0.1, fused=True)
-    clock = Clock(0.1)
-    clock.start([optimizer], None)
-    clock.adopt([own])
-    yield clock, own, optimizer
-    clock.stop()
-
-
-def take_batch(clock: Clock, own: nn.Parameter, *acts: Callable[[], Any], gradient: float = 1.0) -> bool:
-    clock.begin_step()
-    (own * gradient).sum().backward()
-    for act in acts:
-        act()
-    return clock.end_batch()
-
-
-def test_it_waits_while_the_host_accumulates(clocked: Any) -> None:
-    clock, own, optimizer = clocked
-    assert not take_batch(clock, own) and own.grad is not None
-    assert take_batch(clock, own, clock.note_attempt, optimizer.step) and own.grad is None
-
-
-def test_it_drops_what_a_skipped_step_would_have_used(clocked: Any) -> None:
-    clock, own, _ = clocked
-    assert not take_batch(clock, own, clock.note_attempt)
-    assert own.grad is None and torch.equal(own.detach(), torch.ones(2))
-
-
-def test_fused_optimizers_that_overflowed_did_not_step(clocked: Any) -> None:
-    clock, own, optimizer = clocked
-    optimizer.param_groups[0]["params"][0].grad = torch.ones(1)
-    optimizer.found_inf = torch.tensor(1.0)
-    assert not take_batch(clock, own, clock.note_attempt, optimizer.step)
-    assert own.grad is None
-    optimizer.found_inf = torch.tensor(0.0)
-    assert take_batch(clock, own, clock.note_attempt, optimizer.step)
-
-
-@pytest.mark.parametrize("bad", [torch.inf, torch.nan])
-def test_gradients_that_are_not_finite_are_dropped(clocked: Any, bad: float) -> None:
-    clock, own, optimizer = clocked
-    assert not take_batch(clock, own, optimizer.step, gradient=bad)
-    assert own.grad is None and torch.equal(own.detach(), torch.ones(2))
-
-
-def test_steps_between_batches_are_not_the_next_batchs(clocked: Any) -> None:
-    """A learning-rate search in the middle of training steps the host's optimizer behind our back."""
-    clock, own, optimizer = clocked
-    optimizer.step()
-    assert not take_batch(clock, own)
-
-
-def test_state_is_restored_before_and_after_parameters_exist(clocked: Any) -> None:
-    clock, own, optimizer = clocked
-    take_batch(clock, own, optimizer.step)
-    state = clock.state_dict()
-    for early in (True, False):
-        other = Clock(0.1)
-        if early:
-            other.load_state_dict(state)
-            assert other.state_dict() == state
-        other.adopt([nn.Parameter(torch.ones(2))])
-        if not early:
-            other.load_state_dict(state)
-        assert str(other.state_dict()) == str(state)
-
-
-def test_stopping_twice_and_without_start_is_harmless() -> None:
-    clock = Clock(0.1)
-    clock.stop()
-    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(1))], lr=0.1)
-    clock.start([optimizer], None)
-    clock.stop()
-    clock.stop()
-    assert not optimizer._optimizer_step_post_hooks

@@ -25,7 +25,12 @@ def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     worker = str(Path(__file__).with_name("ddp_worker.py"))
     done = subprocess.run(
-        [*command, worker, str(folder)], cwd=folder, env={**os.environ, **QUIET}, capture_output=True, text=True, timeout=240
+        [*command, worker, str(folder)],
+        cwd=folder,
+        env={**os.environ, **QUIET},
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]

@@ -9,8 +9,18 @@ import torch
 from lightning.pytorch.callbacks import LearningRateFinder
 from lightning.pytorch.tuner import Tuner
 
-from tests.seam.boring import Host, fit, gap_callback, make_callback, make_loader, make_trainer, own_weights, same, weights
-from tests.seam.test_clock import own_steps
+from tests.seam.boring import (
+    Host,
+    fit,
+    gap_callback,
+    make_callback,
+    make_loader,
+    make_trainer,
+    own_weights,
+    same,
+    weights,
+)
+from tests.seam.by_hand import own_steps
 
 
 def test_a_tuner_before_training() -> None:
@@ -76,6 +86,8 @@ def test_a_batch_size_search_leaves_us_out() -> None:
         def train_dataloader(self) -> Any:
             data = make_loader().dataset
             return torch.utils.data.DataLoader(data, batch_size=self.batch_size)
+
+        val_dataloader = train_dataloader
 
     host, callback = Sized(), gap_callback()
     trainer = make_trainer(callback)

@@ -164,8 +164,19 @@ def test_states_of_others_are_left_alone() -> None:
     fit(Host(), *pair).save_checkpoint("pair.ckpt")
     first, second = make_callback(name="a"), make_callback(name="b")
     whole, resumed = Host(), Host()
-    fit(whole, make_callback(name="a"), make_callback("SO(2) on vector -> vector", name="b", probability=0.5), max_epochs=2)
-    fit(resumed, make_callback("SO(2) on vector -> vector", name="b", probability=0.5), first, ckpt="pair.ckpt", max_epochs=2)
+    fit(
+        whole,
+        make_callback(name="a"),
+        make_callback("SO(2) on vector -> vector", name="b", probability=0.5),
+        max_epochs=2,
+    )
+    fit(
+        resumed,
+        make_callback("SO(2) on vector -> vector", name="b", probability=0.5),
+        first,
+        ckpt="pair.ckpt",
+        max_epochs=2,
+    )
     assert first.step == 8 and second.step == 0
     assert not same(own_weights(first), own_weights(pair[0]))
 

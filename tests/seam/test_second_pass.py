@@ -12,7 +12,18 @@ from torch import Tensor, nn
 from lightning_symmetry.callbacks.second_pass import RandomState, inject_penalty, make_second_pass
 from lightning_symmetry.callbacks.tap import Site
 from lightning_symmetry.losses import Call, Loss
-from tests.seam.boring import ROWS, Host, deal, fit, make_callback, make_data, make_loader, make_noisy_net, same, weights
+from tests.seam.boring import (
+    ROWS,
+    Host,
+    deal,
+    fit,
+    make_callback,
+    make_data,
+    make_loader,
+    make_noisy_net,
+    same,
+    weights,
+)
 
 
 class Recording(Host):
@@ -171,3 +182,19 @@ def test_mixed_precision_keeps_types() -> None:
         assert all(p.dtype == dtype for p in host.parameters())
         assert callback.symmetries[0].group.weight.dtype == torch.promote_types(dtype, torch.float32)
         assert callback.discoveries and callback.step == 4
+
+
+@pytest.mark.parametrize("sentence", ["vector -> vector", "vector -> learned"])
+def test_an_answer_may_be_of_another_type_than_the_input(sentence: str) -> None:
+    class Narrowing(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(2, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.inner(x.float())
+
+    callback = make_callback(sentence)
+    data = [(x.double(), y) for x, y in make_data()]
+    fit(Host(Narrowing()), callback, data=deal(data))
+    assert callback.symmetries[0].group.weight.dtype == torch.float64 and callback.step == 4

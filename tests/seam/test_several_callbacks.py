@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import EMAWeightAveraging, StochasticWeightAveraging
 
 from lightning_symmetry.exceptions import SymmetryError
 from lightning_symmetry.symmetry import Symmetry
@@ -27,7 +28,7 @@ from tests.seam.boring import (
     same,
     weights,
 )
-from tests.seam.test_clock import own_steps
+from tests.seam.by_hand import own_steps
 
 
 @pytest.mark.parametrize("kind", [Host, ManualHost])
@@ -178,3 +179,24 @@ def test_a_callback_does_not_fit_data_of_another_dimension() -> None:
     callback = make_callback("SO(3) on vector -> vector")
     with pytest.raises(SymmetryError):
         fit(Host(), callback)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+@pytest.mark.parametrize(
+    "build", [lambda: EMAWeightAveraging(), lambda: StochasticWeightAveraging(0.1, 1)], ids=["ema", "swa"]
+)
+def test_weight_averaging(build: Any, order: int) -> None:
+    """Averages copy the module in setup, with our wrapper on it or not."""
+    plain, ours = Host(), Host()
+    settings: dict[str, Any] = {"val": make_loader(2, seed=4), "max_epochs": 3}
+    fit(plain, build(), **settings)
+    callback = gap_callback()
+    trainer = fit(ours, *[build(), callback][::order], **settings)
+    trainer.save_checkpoint("model.ckpt")
+    assert list(weights(plain)) == list(torch.load("model.ckpt", weights_only=True)["state_dict"])
+    assert callback.step == len(ours.losses) == len(plain.losses) >= 12
+    assert "training_step" not in vars(ours) and "forward" not in vars(ours.net)
+
+    idle = Host()
+    fit(idle, *[build(), gap_callback(0.0)][::order], **settings)
+    assert same(weights(plain), weights(idle))

@@ -94,7 +94,9 @@ def test_styles(style: str) -> None:
     host, callback = Styled(call, build()), gap_callback()
     fit(host, callback, data=deal(make_data()))
     assert callback._tap.found == found
-    trained = weights(host.get_submodule("net.inner" if hasattr(host.net, "inner") else "net" if found == "." else found))
+    trained = weights(
+        host.get_submodule("net.inner" if hasattr(host.net, "inner") else "net" if found == "." else found)
+    )
     assert close(trained, train_by_hand_weights())
 
 

@@ -14,7 +14,17 @@ from torch import Tensor
 
 from lightning_symmetry.callbacks import augmentation, reservoir
 from lightning_symmetry.callbacks.reservoir import Reservoir
-from tests.seam.boring import Host, fit, gap_callback, make_callback, make_data, make_loader, make_noisy_net, same, weights
+from tests.seam.boring import (
+    Host,
+    fit,
+    gap_callback,
+    make_callback,
+    make_data,
+    make_loader,
+    make_noisy_net,
+    same,
+    weights,
+)
 
 
 @pytest.fixture
@@ -161,17 +171,24 @@ def test_trainers(settings: dict[str, Any]) -> None:
     if settings.get("logger"):
         settings = {"logger": CSVLogger("logs")}
     host, callback = Host(), make_callback()
-    barebones = {"logger": None, "enable_checkpointing": None, "enable_progress_bar": None, "enable_model_summary": None}
-    trainer = fit(host, callback, val=make_loader(2, seed=5), **(barebones if "barebones" in settings else {}), **settings)
+    barebones = {
+        "logger": None,
+        "enable_checkpointing": None,
+        "enable_progress_bar": None,
+        "enable_model_summary": None,
+    }
+    trainer = fit(
+        host, callback, val=make_loader(2, seed=5), **(barebones if "barebones" in settings else {}), **settings
+    )
     assert callback.step == len(host.losses) == trainer.global_step
     assert len(callback.discoveries) == 1
-    written = list(Path().rglob("report.json"))
+    written = list(Path.cwd().rglob("report.json"))
     if "fast_dev_run" in settings:
         assert not written
     else:
         (path,) = written
         assert json.loads(path.read_text())["verdict"] == callback.discoveries[0].verdict
-        assert path.parent == callback.report_folder
+        assert path.parent == callback.report_folder.resolve()
 
 
 def test_no_training_no_verdict() -> None:
@@ -185,7 +202,9 @@ def test_no_training_no_verdict() -> None:
 def test_the_whole_report(capsys: pytest.CaptureFixture[str]) -> None:
     callback = make_callback()
     fit(Host(), callback, val=make_loader(4, seed=5))
-    assert {"report.json", "symmetry.yaml", "symmetry.safetensors"} <= {p.name for p in callback.report_folder.iterdir()}
+    assert {"report.json", "symmetry.yaml", "symmetry.safetensors"} <= {
+        p.name for p in callback.report_folder.iterdir()
+    }
     assert callback.discoveries[0].verdict in capsys.readouterr().out
 
 
@@ -206,7 +225,9 @@ def test_metrics_are_logged() -> None:
 def test_metrics_can_be_monitored() -> None:
     name = make_callback().symmetries[0].name
     best = ModelCheckpoint(dirpath="best", monitor=f"symmetry/{name}/norm_0", mode="max")
-    patient = EarlyStopping(monitor=f"symmetry/{name}/norm_0", mode="max", min_delta=1e9, patience=1, check_on_train_epoch_end=True)
+    patient = EarlyStopping(
+        monitor=f"symmetry/{name}/norm_0", mode="max", min_delta=1e9, patience=1, check_on_train_epoch_end=True
+    )
     trainer = fit(Host(), make_callback(), best, patient, max_epochs=9, enable_checkpointing=True, log_every_n_steps=1)
     assert best.best_model_score is not None and Path(best.best_model_path).exists()
     assert trainer.current_epoch < 9
@@ -262,5 +283,3 @@ def test_inference_mode_and_reuse_of_memory() -> None:
     assert "forward" not in vars(net)
     collected = kept.collect()["input"]
     assert not collected.is_inference() and collected.sum() == 8 and kept.held_out == "validation"
-
-

@@ -46,7 +46,7 @@ def semola(
     a compact group, a rotation of some sort, and drives its angles to a uniform law.
 
     Args:
-        symmetry: A sentence such as "image -> label"; where it names no group, one is learnt.
+        symmetry: A sentence such as "image -> label", where one is learnt, or "learned(3, blocks=2) on vector -> same".
         preset: "general" or "compact".
         generators: How many to learn; by default one for "compact" and one more than so(d) has for "general".
         module: Dotted name of the network, where several are called.
@@ -65,7 +65,7 @@ def semola(
         A callback for the Trainer.
 
     Raises:
-        InvalidSetting: The preset does not exist.
+        InvalidSetting: The preset does not exist, or the number of generators is said twice.
 
     Example:
         >>> semola("vector(2) -> vector(2)", generators=3).symmetries[0].sentence
@@ -80,8 +80,16 @@ def semola(
         reward = 0.05 if general else 0.0
     strengths = [1.0, reward, 0.3, 0.1, sparsity] if general else [1.0, reward, 1.0, 1.0, sparsity]
     start = warmup if warmup is not None else 500 if general else 0
+    sought = Symmetry.of(symmetry, over=OneHot(group) if general else Uniform(group))
+    if generators is not None and sought.group is not group:
+        raise InvalidSetting(
+            got=f"generators={generators} beside {sought.group.sentence!r}, which says itself how many it has",
+            expected="one of the two",
+            remedy=f"Write 'learned({generators}) on ...' in the sentence, or leave the group out of it.",
+        )
+    sought.name = name or sought.name
     return LearnableAugmentation(
-        Symmetry.of(symmetry, over=OneHot(group) if general else Uniform(group)),
+        sought,
         module=module,
         losses=[Equivariance(distance, views), NormReward(), OrbitCosine(), Orthogonality(), Sparsity()],
         balance=Ramp(strengths, start),
