@@ -97,9 +97,7 @@ def lie_derivative(f: Map, x: Any, symmetry: Symmetry, method: str = "jvp", step
     if method == "jvp":
         values, slopes = torch.func.jvp(evaluate, (points,), (directions,))[:2]
     else:
-        ahead, behind = (
-            evaluate({p: points[p] + sign * step * directions[p] for p in points}) for sign in (1.0, -1.0)
-        )
+        ahead, behind = (evaluate({p: points[p] + sign * step * directions[p] for p in points}) for sign in (1.0, -1.0))
         slopes = {path: (ahead[path] - behind[path]) / (2 * step) for path in ahead}
         values = evaluate(points)
     slopes = {path: slope.unflatten(0, (rows, count)) for path, slope in slopes.items()}

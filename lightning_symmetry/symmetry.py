@@ -43,9 +43,7 @@ class Symmetry(nn.Module):
         'learned_2_on_pos_points_z_scalar_to_forces_vector'
     """
 
-    def __init__(
-        self, over: str | Group | Sampler | None, input: Side, output: Side, name: str | None = None
-    ) -> None:
+    def __init__(self, over: str | Group | Sampler | None, input: Side, output: Side, name: str | None = None) -> None:
         super().__init__()
         self.sampler = _build_sampler(over)
         self.input = build_side(input)
@@ -297,4 +295,3 @@ def _build_sampler(over: str | Group | Sampler | None) -> Sampler:
 def _name_from(sentence: str) -> str:
     words = "".join(c if c.isalnum() else " " for c in sentence.replace("->", " to ")).split()
     return "_".join(words).lower()
-

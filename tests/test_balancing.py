@@ -33,13 +33,16 @@ def test_strengths_repeat_for_every_symmetry() -> None:
     assert Fixed([1.0, 2.0]).strengths(4, 0) == [1.0, 2.0, 1.0, 2.0]
 
 
-@pytest.mark.parametrize("make", [
-    lambda: Fixed(-1.0),
-    lambda: Fixed([1.0, float("nan")]),
-    lambda: Fixed([]),
-    lambda: Ramp(1.0, start=-1),
-    lambda: Fixed([1.0, 2.0]).strengths(3, 0),
-])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Fixed(-1.0),
+        lambda: Fixed([1.0, float("nan")]),
+        lambda: Fixed([]),
+        lambda: Ramp(1.0, start=-1),
+        lambda: Fixed([1.0, 2.0]).strengths(3, 0),
+    ],
+)
 def test_strengths_without_sense_are_refused(make) -> None:
     with pytest.raises(InvalidSetting, match="got .*expected "):
         make()

@@ -32,8 +32,8 @@ def by_name(name: str, *args: Any, **kwargs: Any) -> Action:
     """Make an action from its name, or from words such as ``"vector(3)"``.
 
     Args:
-        name: "scalar", "label" (a class, told by logits), "vector", "points", "image" or "mask" (values on the pixels), "learned"; case does
-            not matter; a dotted name imports a class.
+        name: "scalar", "label" (a class, told by logits), "vector", "points", "image" or "mask" (values on the pixels),
+            "learned"; case does not matter; a dotted name imports a class.
         *args: For its constructor.
         **kwargs: For its constructor.
 

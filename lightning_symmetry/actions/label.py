@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import final
 
-import torch
-
 from lightning_symmetry.actions.base import StillAction
 
 
@@ -14,6 +12,7 @@ class Label(StillAction):
     """Which class something is, told by a number or by logits: ``act(g, x) = x``.
 
     Example:
+        >>> import torch
         >>> Label().act(torch.eye(2)[None], torch.tensor([7]))
         tensor([7])
     """

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import final
 
-import torch
-
 from lightning_symmetry.actions.base import StillAction
 
 
@@ -14,6 +12,7 @@ class Scalar(StillAction):
     """Energies, masses, scores: ``act(g, x) = x``, whatever the type of the data.
 
     Example:
+        >>> import torch
         >>> Scalar().act(torch.eye(2)[None], torch.tensor([7]))
         tensor([7])
     """

@@ -11,13 +11,12 @@ from torch import Tensor
 from lightning_symmetry.balancing import Balancer
 from lightning_symmetry.callbacks.engine import SymmetryCallback
 from lightning_symmetry.callbacks.second_pass import RandomState, make_second_pass
-from lightning_symmetry.callbacks.tap import Site
+from lightning_symmetry.callbacks.site import Site
 from lightning_symmetry.discovery import Discovery, assemble
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.losses import Equivariance, Loss, NormReward, Orthogonality
 from lightning_symmetry.report import print_discovery, write_report
-from lightning_symmetry.symmetry import Symmetry
 
 
 @final
@@ -102,7 +101,7 @@ class LearnableAugmentation(SymmetryCallback):
         try:
             with torch.no_grad():
                 for symmetry in self.symmetries:
-                    if isinstance(symmetry, Symmetry) and symmetry.group.learnable:
+                    if symmetry.group.learnable:
                         self.discoveries.append(
                             assemble(
                                 f,

@@ -116,9 +116,9 @@ class Clock:
         """Average gradients over ranks; False when there is nothing to step on."""
         present = any(p.grad is not None for p in self.parameters)
         if not is_distributed():
-            if not present:
-                return False
-            return all(bool(p.grad.isfinite().all()) for p in self.parameters if p.grad is not None)
+            gradients = [p.grad for p in self.parameters if p.grad is not None]
+            # one question to the device, not one a parameter
+            return present and bool(torch.stack([g.isfinite().all() for g in gradients]).all())
         flat = torch.cat(
             [(torch.zeros_like(p) if p.grad is None else p.grad).flatten().double() for p in self.parameters]
             + [self.parameters[0].new_tensor([float(present), 1.0]).double()]

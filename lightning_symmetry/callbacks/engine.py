@@ -14,15 +14,16 @@ from lightning_symmetry.balancing import Balancer, Fixed
 from lightning_symmetry.callbacks.clock import Clock
 from lightning_symmetry.callbacks.host import Callback
 from lightning_symmetry.callbacks.journal import Journal
+from lightning_symmetry.callbacks.moving import blend_moved, forward_moved, move_back
 from lightning_symmetry.callbacks.refusals import refuse_non_finite, refuse_unsupported, refuse_unwritable
 from lightning_symmetry.callbacks.reservoir import Reservoir
 from lightning_symmetry.callbacks.second_pass import RandomState, inject_penalty, make_second_pass
-from lightning_symmetry.callbacks.tap import Site, Tap
+from lightning_symmetry.callbacks.site import Site
+from lightning_symmetry.callbacks.tap import Tap
 from lightning_symmetry.exceptions import InvalidSetting, NoGradient
 from lightning_symmetry.functional.random import Rng
-from lightning_symmetry.groups import Element
 from lightning_symmetry.losses import Call, Loss
-from lightning_symmetry.paths import find_leaves, get_leaf, replace_leaves
+from lightning_symmetry.paths import find_leaves, replace_leaves
 from lightning_symmetry.symmetry import Symmetry
 
 
@@ -123,7 +124,7 @@ class SymmetryCallback(Callback, ABC):
         self._clock.end_batch()
         self.step += 1
         if self._output_seen:
-            self.journal.write(trainer, pl_module, self.step, self._norms(), self._values)
+            self.journal.write(trainer, pl_module, self.step, self._norms, self._values)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """A network that was named but never called is a mistake."""
@@ -184,7 +185,7 @@ class SymmetryCallback(Callback, ABC):
             "step": self.step,
             "symmetries": self._restored
             or [dict(s.state_dict()) if owned else {} for s, owned in zip(self.symmetries, self._owns, strict=True)],
-            "losses": dict(self.losses.state_dict()),
+            "losses": dict(nn.ModuleList(self.losses).state_dict()),
             "balance": dict(self.balance.state_dict()),
             "optimizer": self._clock.state_dict(),
             "journal": self.journal.state_dict(),
@@ -196,7 +197,7 @@ class SymmetryCallback(Callback, ABC):
         self.step = int(state_dict["step"])
         self.journal.load_state_dict(state_dict["journal"])
         self._values = {name: torch.tensor(value) for name, value in state_dict["values"].items()}
-        self.losses.load_state_dict(state_dict["losses"])
+        nn.ModuleList(self.losses).load_state_dict(state_dict["losses"])
         self.balance.load_state_dict(state_dict["balance"])
         self._restored = state_dict["symmetries"]
         self._clock.load_state_dict(state_dict["optimizer"])
@@ -219,6 +220,10 @@ class SymmetryCallback(Callback, ABC):
     def on_step_begin(self) -> None:
         """Forget the last step's penalties."""
         self._penalties = []
+        self._clock.begin_step()
+
+    def on_repeat(self) -> None:
+        """A closure is evaluated again: the own gradients of its last evaluation do not count."""
         self._clock.begin_step()
 
     def on_step_end(self, output: Any) -> Any:
@@ -256,8 +261,12 @@ class SymmetryCallback(Callback, ABC):
         views = max((loss.views for loss in self._active_losses(strengths)), default=1)
         before = RandomState(self.symmetries[0].leading(x).device)
         drawn = [symmetry.sample(x, views, self._rng) for symmetry in self.symmetries]
+        rows = self.choose_rows(self.symmetries[0].leading(x), self._rng) if moving else None
         if not penalising:
-            return self._forward_moved(site, x, [g for g, _ in drawn])
+            elements = [g for g, _ in drawn]
+            y = forward_moved(site, x, self.symmetries, elements, rows)
+            self._meet_output(x, y)
+            return move_back(y, self.symmetries, elements, rows)
         y = site.forward(*args, **kwargs)
         self._meet_output(x, y)
         f = make_second_pass(site, before)
@@ -267,33 +276,11 @@ class SymmetryCallback(Callback, ABC):
         ]
         penalty = self._penalise(calls, strengths)
         if moving:
-            y = self._blend(calls[self.step % len(calls)])
+            # several symmetries take turns, batch by batch
+            y = blend_moved(calls[self.step % len(calls)], rows)
         return self._add(y, penalty, site)
 
     # ---------------------------------------------------------------- one call
-
-    def _forward_moved(self, site: Site, x: Any, elements: list[Element]) -> Any:
-        """The task on moved inputs in one forward; the output is moved back."""
-        rows = self.choose_rows(self.symmetries[0].leading(x), self._rng)
-        moved = x
-        for symmetry, g in zip(self.symmetries, elements, strict=True):
-            moved = symmetry.move_input(g, moved)
-        args, kwargs = site.pack(_select(rows, moved, x))
-        y = site.forward(*args, **kwargs)
-        self._meet_output(x, y)
-        back = y
-        for symmetry, g in reversed(list(zip(self.symmetries, elements, strict=True))):
-            back = symmetry.move_output(~g, back)
-        return _select(rows, back, y)
-
-    def _blend(self, call: Call) -> Any:
-        """The task's output where rows are moved: the conjugate, from the forward that the losses paid for.
-
-        Several symmetries take turns, batch by batch.
-        """
-        rows = self.choose_rows(call.symmetry.leading(call.x), call.rng)
-        back = call.symmetry.move_output(~call.views[0].g, call.answers[0])
-        return _select(rows, back, call.y)
 
     def _penalise(self, calls: list[Call], strengths: list[float]) -> Tensor:
         values: list[Tensor] = []
@@ -355,7 +342,7 @@ class SymmetryCallback(Callback, ABC):
         self._restore("output.")
         self._restored = None
         owned = [s for s, owned in zip(self.symmetries, self._owns, strict=True) if owned]
-        self._clock.adopt([p for s in owned for p in s.parameters()] + list(self.losses.parameters()))
+        self._clock.adopt([p for s in owned for p in s.parameters()] + list(nn.ModuleList(self.losses).parameters()))
         self._output_seen = True
 
     def _find_owned(self, callbacks: Sequence[Any]) -> None:
@@ -390,18 +377,3 @@ class SymmetryCallback(Callback, ABC):
             if s.group.learnable
             for k, norm in enumerate(torch.linalg.matrix_norm(s.group.basis()))
         }
-
-
-def _select(rows: Tensor | None, moved: Any, still: Any) -> Any:
-    """Take moved rows where the mask says so, leaf by leaf."""
-    if rows is None:
-        return moved
-    leaves = find_leaves(moved)
-    changed = {path: leaf for path, leaf in leaves.items() if leaf is not get_leaf(still, path)}
-    return replace_leaves(
-        still,
-        {
-            path: torch.where(rows.to(leaf.device).view(-1, *[1] * (leaf.ndim - 1)), leaf, get_leaf(still, path))
-            for path, leaf in changed.items()
-        },
-    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -20,11 +20,25 @@ class Journal:
         self.curves: dict[str, list[float]] = {"step": []}
 
     def write(
-        self, trainer: Any, host: Any, step: int, norms: Mapping[str, Tensor], values: Mapping[str, Tensor]
+        self,
+        trainer: Any,
+        host: Any,
+        step: int,
+        measure: Callable[[], Mapping[str, Tensor]],
+        values: Mapping[str, Tensor],
     ) -> None:
-        """Keep and log scalars on the batches on which the trainer logs; norms also go to the progress bar."""
+        """Keep and log scalars on the batches on which the trainer logs; norms also go to the progress bar.
+
+        Args:
+            trainer: Says when, and whether at all.
+            host: Its ``log`` is used.
+            step: Batches so far.
+            measure: Gives the norms; asked only when they are wanted.
+            values: The losses' last values.
+        """
         if (step - 1) % max(trainer.log_every_n_steps, 1):
             return
+        norms = measure()
         self.curves["step"].append(float(step))
         for name, value in {**norms, **values}.items():
             curve = self.curves.setdefault(name, [])

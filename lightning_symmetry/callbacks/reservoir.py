@@ -4,24 +4,40 @@ from __future__ import annotations
 
 import functools
 from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from lightning_symmetry.callbacks.tap import Site, patched_forward
+from lightning_symmetry.callbacks.site import Site, patched_forward
 from lightning_symmetry.paths import find_leaves, replace_leaves
 
 MAX_SAMPLES = 512
 MAX_BYTES = 64 * 2**20
 
 
+@dataclass(frozen=True)
+class Kept:
+    """One input, with its size: measured once, since it is asked for in every step."""
+
+    tree: dict[str, Any]
+    rows: int
+    bytes: int
+
+    @classmethod
+    def of(cls, x: dict[str, Any], leaves: dict[str, Tensor]) -> Kept:
+        """Keep a structure with these leaves in place of its own."""
+        rows = max((len(leaf) for leaf in leaves.values() if leaf.ndim), default=0)
+        return cls(replace_leaves(x, leaves), rows, sum(t.numel() * t.element_size() for t in leaves.values()))
+
+
 class Reservoir:
     """A bounded collection of the network's inputs."""
 
     def __init__(self) -> None:
-        self._training: list[dict[str, Any]] = []
-        self._validation: list[dict[str, Any]] = []
+        self._training: list[Kept] = []
+        self._validation: list[Kept] = []
         self._stack = ExitStack()
 
     @property
@@ -32,7 +48,7 @@ class Reservoir:
     def keep(self, x: dict[str, Any]) -> None:
         """Add one input of training and let the oldest go when there is too much; idle once there is validation."""
         if not self._validation:
-            self._training.append(replace_leaves(x, {path: leaf.detach() for path, leaf in find_leaves(x).items()}))
+            self._training.append(Kept.of(x, {path: leaf.detach() for path, leaf in find_leaves(x).items()}))
             while len(self._training) > 1 and (_is_full(self._training[1:]) or _bytes(self._training) > MAX_BYTES):
                 self._training.pop(0)
 
@@ -50,7 +66,7 @@ class Reservoir:
             x = site.unpack(args, kwargs)
             # outside inference mode the verdict may differentiate, and the host may reuse its tensors
             with torch.inference_mode(False), torch.no_grad():
-                copied = replace_leaves(x, {path: leaf.clone() for path, leaf in find_leaves(x).items()})
+                copied = Kept.of(x, {path: leaf.clone() for path, leaf in find_leaves(x).items()})
             self._validation.append(copied)
             self._training = []
             return forward(*args, **kwargs)
@@ -63,7 +79,7 @@ class Reservoir:
 
     def collect(self) -> dict[str, Any] | None:
         """Everything kept as one structure of at most `MAX_SAMPLES` rows, or None."""
-        trees = self._validation or self._training
+        trees = [kept.tree for kept in self._validation or self._training]
         if not trees:
             return None
         first = trees[-1]
@@ -77,10 +93,9 @@ def _shapes(tree: dict[str, Any]) -> list[tuple[str, torch.Size, torch.dtype]]:
     return [(path, leaf.shape[1:], leaf.dtype) for path, leaf in find_leaves(tree).items()]
 
 
-def _is_full(trees: list[dict[str, Any]]) -> bool:
-    rows = sum(max((len(leaf) for leaf in find_leaves(tree).values() if leaf.ndim), default=0) for tree in trees)
-    return rows >= MAX_SAMPLES or _bytes(trees) > MAX_BYTES
+def _is_full(kept: list[Kept]) -> bool:
+    return sum(k.rows for k in kept) >= MAX_SAMPLES or _bytes(kept) > MAX_BYTES
 
 
-def _bytes(trees: list[dict[str, Any]]) -> int:
-    return sum(t.numel() * t.element_size() for tree in trees for t in find_leaves(tree).values())
+def _bytes(kept: list[Kept]) -> int:
+    return sum(k.bytes for k in kept)

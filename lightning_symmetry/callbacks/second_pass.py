@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from lightning_symmetry.callbacks.tap import Site, quiet
+from lightning_symmetry.callbacks.site import Site, quiet
 
 
 class RandomState:
@@ -57,7 +57,7 @@ def make_second_pass(site: Site, before: RandomState) -> Callable[[Any], Any]:
         args, kwargs = site.pack(x)
         buffers = {name: buffer.clone() for name, buffer in bare.named_buffers()}
         with quiet(), before.replayed(), _attributes_kept(site.module):
-            return functional_call(bare, buffers, args, kwargs)
+            return functional_call(bare, buffers, args, kwargs) if buffers else site.forward(*args, **kwargs)
 
     return run
 

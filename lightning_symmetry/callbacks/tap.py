@@ -10,11 +10,8 @@ from __future__ import annotations
 import difflib
 import functools
 import inspect
-from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -23,70 +20,12 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from lightning_symmetry.callbacks.site import ABSENT, Site, is_quiet, patched_forward
 from lightning_symmetry.exceptions import TargetError
 from lightning_symmetry.paths import find_leaves
 
-_ABSENT = object()
 # what stood in vars(host) before, and who listens, by our wrapper; not on the wrapper, whose attributes others copy
 _wrapped: WeakKeyDictionary[Callable[..., Any], tuple[Any, list[Tap]]] = WeakKeyDictionary()
-_outlived: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
-_quiet: ContextVar[bool] = ContextVar("second pass", default=False)
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Make every tap ignore the forwards inside, as for a second pass."""
-    token = _quiet.set(True)
-    try:
-        yield
-    finally:
-        _quiet.reset(token)
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where the network was called: its dotted name ("." is the LightningModule itself) and its own forward."""
-
-    name: str
-    module: nn.Module
-    forward: Callable[..., Any]
-
-    def unpack(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Address the arguments of a call by their names."""
-        return dict(inspect.signature(self.forward).bind(*args, **kwargs).arguments)
-
-    def pack(self, x: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Turn named arguments back into (args, kwargs)."""
-        bound = inspect.BoundArguments(inspect.signature(self.forward), OrderedDict(x))
-        return bound.args, bound.kwargs
-
-
-@contextmanager
-def patched_forward(module: nn.Module, wrap: Callable[[Callable[..., Any]], Callable[..., Any]]) -> Iterator[None]:
-    """Replace a module's forward on the instance and put the old state back exactly.
-
-    Args:
-        module: Scripted modules, which have no forward of their own to replace, are left alone.
-        wrap: Turns the forward in place into the new one.
-    """
-    if isinstance(module, torch.jit.ScriptModule):
-        yield
-        return
-    before, original = vars(module).get("forward", _ABSENT), module.forward
-    patched = module.__dict__["forward"] = functools.wraps(original)(wrap(original))
-    try:
-        yield
-    finally:
-        if vars(module).get("forward") is not patched:
-            # a patch on top of this one outlives it, and takes it away when it goes
-            _outlived[patched] = before
-        else:
-            while before in _outlived:
-                before = _outlived.pop(before)
-            if before is _ABSENT:
-                del module.__dict__["forward"]
-            else:
-                module.__dict__["forward"] = before
 
 
 class Listener(Protocol):
@@ -104,6 +43,9 @@ class Listener(Protocol):
 
     def on_step_begin(self) -> None:
         """Called before the module's own step."""
+
+    def on_repeat(self) -> None:
+        """Called when the network is about to be called on the same tensors again, as by a closure."""
 
     def on_step_end(self, output: Any) -> Any:
         """Called with what the step returned; returns what it should return."""
@@ -127,6 +69,7 @@ class Tap:
         self._depth = 0
         self._taint: _Taint | None = None
         self._seen: list[str] = []
+        self._inputs: list[Tensor] = []
 
     def install(self, host: Any) -> None:
         """Wrap the host's ``training_step``; installing twice is the same as once."""
@@ -150,7 +93,7 @@ class Tap:
         # somebody may have wrapped the step again: theirs is not ours to take away, and without taps ours is idle
         if taps or vars(host).get("training_step") is not step:
             return
-        if previous is _ABSENT:
+        if previous is ABSENT:
             del host.__dict__["training_step"]
         else:
             host.__dict__["training_step"] = previous
@@ -173,6 +116,7 @@ class Tap:
                 self._taint = _Taint(batch)
                 stack.enter_context(self._taint)
             stack.callback(setattr, self, "_taint", None)
+            stack.callback(setattr, self, "_inputs", [])
             yield
         if self.found is None:
             self._settle()
@@ -210,13 +154,17 @@ class Tap:
         return patched_forward(module, wrap)
 
     def _on_forward(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if _quiet.get() or not torch.is_grad_enabled() or not self._is_network(site, args, kwargs):
+        if is_quiet() or not torch.is_grad_enabled() or not self._is_network(site, args, kwargs):
             return site.forward(*args, **kwargs)
         self._depth += 1
         try:
-            if self.wanted is None and self._seen:
+            inputs = list(find_leaves([args, kwargs]).values())
+            if self._is_repeated(site, inputs):
+                self.listener.on_repeat()
+            elif self.wanted is None and self._seen:
                 return self._pass_second(site, args, kwargs)
             self._seen.append(site.name)
+            self._inputs = inputs
             self.was_called = True
             return self.listener.on_call(site, args, kwargs)
         finally:
@@ -229,6 +177,11 @@ class Tap:
             return False
         has_parameters = next(site.module.parameters(), None) is not None
         return has_parameters and self._taint.touches([args, kwargs])
+
+    def _is_repeated(self, site: Site, inputs: list[Tensor]) -> bool:
+        """A closure that is evaluated again calls the same network on the same tensors."""
+        same = len(inputs) == len(self._inputs) and all(a is b for a, b in zip(inputs, self._inputs, strict=True))
+        return same and bool(inputs) and site.name == self._seen[0]
 
     def _pass_second(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         y = site.forward(*args, **kwargs)
@@ -287,7 +240,7 @@ def _wrap_step(host: Any) -> Any:
 
     # Lightning unwraps once before it reads the signature, so the innermost function must be given
     training_step.__wrapped__ = inspect.unwrap(original)  # type: ignore[attr-defined]
-    _wrapped[training_step] = (vars(host).get("training_step", _ABSENT), installed)
+    _wrapped[training_step] = (vars(host).get("training_step", ABSENT), installed)
     host.__dict__["training_step"] = training_step
     return training_step
 

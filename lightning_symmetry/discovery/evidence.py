@@ -231,7 +231,9 @@ def judge(
     for norm, value in zip(norms, violation, strict=True):
         holds = value < bound
         large = cap is None or norm > ACCEPTED_NORM * cap
-        gone = value >= refused if cap is None else norm < SPARE_NORM * cap and value >= promising
+        # a generator that vanished has no direction that could be promising
+        hopeless = value >= promising or norm == 0
+        gone = value >= refused if cap is None else norm < SPARE_NORM * cap and hopeless
         verdicts.append("accepted" if holds and large else "spare" if gone else "undecided")
     if "accepted" in verdicts:
         return Judgement(tuple(verdicts), "symmetric" if coverage >= NEEDED_COVERAGE else "undecided")

@@ -1,7 +1,7 @@
 """Matrix exponentials in closed form, smooth everywhere, in at least float32.
 
-``torch.matrix_exp`` squares and multiplies; for the small matrices of this package the closed forms are faster forward
-and backward. The caller knows the structure of its matrices and names it.
+``torch.matrix_exp`` squares and multiplies; for the small matrices of this package the closed forms are faster with
+their gradient (forward alone, the general plane and SE(3) are not). The caller names the structure of its matrices.
 """
 
 from __future__ import annotations

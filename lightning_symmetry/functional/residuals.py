@@ -33,9 +33,9 @@ def relative_residual(a: Tensor, b: Tensor, scale: Tensor | float) -> Tensor:
 def relative_to_variance(error: Tensor, y: Tensor) -> Tensor:
     """Divide squared errors of samples by the variance of the outputs over the samples of all ranks.
 
-    ``r_b = e_b / V`` with ``V = mean (y - mean y)^2``, V being differentiated too: the quotient does not change when y is
-    scaled, so that minimising it cannot shrink the outputs. Its mean over ranks has the value and the gradient of the
-    quotient on the global batch.
+    ``r_b = e_b / V`` with ``V = mean (y - mean y)^2``, V being differentiated too: the quotient does not change when y
+    is scaled, so that minimising it cannot shrink the outputs. Its mean over ranks has the value and the gradient of
+    the quotient on the global batch.
 
     Args:
         error: (B,), mean squares in the units of ``y`` squared.

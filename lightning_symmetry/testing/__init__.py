@@ -1,7 +1,7 @@
 """Contracts: the laws of every noun, as test classes to inherit.
 
-Whoever adds a group, an element, an action, a sampler, a loss, a balancer or a callback subclasses its contract in a test file, names the class under
-test by ``subject`` and makes one; pytest collects the laws.
+Whoever adds a group, an element, an action, a sampler, a loss, a balancer or a callback subclasses its contract in a
+test file, names the class under test by ``subject`` and makes one; pytest collects the laws.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import io
 import pickle
 import tempfile
 from abc import abstractmethod
@@ -63,7 +65,8 @@ class CallbackContract(Contract):
         trainer = Trainer(
             max_epochs=2, accelerator="cpu", callbacks=callbacks, default_root_dir=folder, **{**quiet, **settings}
         )
-        trainer.fit(host, DataLoader(TensorDataset(x, x.flip(1)), batch_size=8))
+        with contextlib.redirect_stdout(io.StringIO()):
+            trainer.fit(host, DataLoader(TensorDataset(x, x.flip(1)), batch_size=8))
         return host, trainer
 
     def test_no_trace(self) -> None:

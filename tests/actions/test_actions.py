@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lightning_symmetry import actions
-from lightning_symmetry.actions import Image, Label, Points, Representation, Scalar, Vector
+from lightning_symmetry.actions import Image, Label, Points, Representation, Vector
 from lightning_symmetry.exceptions import ActionMismatch, DimensionMismatch, InvalidSetting, UnknownName
 from lightning_symmetry.functional.warp import pixel_coordinates
 from lightning_symmetry.groups import GL, SE, SO, AffineMap, Cyclic, Dihedral, Learned, Translation

@@ -164,12 +164,15 @@ def test_sparsity_is_the_entrywise_norm() -> None:
     assert float(Sparsity(p=2)(call_with(group))) == pytest.approx(5.0)
 
 
-@pytest.mark.parametrize("make", [
-    lambda: Equivariance("cosine"),
-    lambda: Equivariance(views=0),
-    lambda: NormReward(cap=-1),
-    lambda: Sparsity(p=0.5),
-])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Equivariance("cosine"),
+        lambda: Equivariance(views=0),
+        lambda: NormReward(cap=-1),
+        lambda: Sparsity(p=0.5),
+    ],
+)
 def test_settings_without_sense_are_refused(make) -> None:
     with pytest.raises(InvalidSetting, match="got .*expected "):
         make()

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lightning_symmetry.exceptions import TargetError
 from tests.seam.boring import (
     ByHand,
     Gap,
     Host,
     ManualHost,
     Pull,
+    close,
     deal,
     fit,
     gap_callback,
@@ -23,6 +23,8 @@ from tests.seam.boring import (
     make_data,
     make_loader,
     make_net,
+    own_weights,
+    weights,
 )
 from tests.seam.by_hand import assert_equal_to, hand_steps, own_steps, train_by_hand
 
@@ -193,12 +195,21 @@ def test_closures_that_are_called_many_times_count_once() -> None:
     assert_equal_to(hand, host, callback)
 
 
-def test_closures_under_manual_optimization_need_a_name() -> None:
-    with pytest.raises(TargetError, match=r"Name it: module='net' \("):
-        fit(ManualNewtonHost(), gap_callback())
-    callback = gap_callback(module="net")
-    fit(ManualNewtonHost(), callback)
-    assert own_steps(callback) == callback.step == 4
+@pytest.mark.parametrize("module", [None, "net"])
+def test_closures_under_manual_optimization_count_their_last_gradient(module: str | None) -> None:
+    # without a line search, which would look at the returned loss, where manual optimization has no penalty
+    def configure(host: Host) -> Any:
+        return torch.optim.LBFGS(host.net.parameters(), lr=0.5, max_iter=5)
+
+    manual, automatic = gap_callback(module=module), gap_callback(module=module)
+    kinds = [type(kind.__name__, (kind,), {"configure_optimizers": configure}) for kind in (ClosureHost, Host)]
+    hosts = [kind().double() for kind in kinds]
+    data = [(x.double(), y.double()) for x, y in make_data()]
+    for host, callback in zip(hosts, (manual, automatic), strict=True):
+        fit(host, callback, data=deal(data))
+    assert own_steps(manual) == manual.step == 4
+    assert close(own_weights(manual), own_weights(automatic), 1e-6)
+    assert close(weights(hosts[0]), weights(hosts[1]), 1e-6)
 
 
 @pytest.mark.parametrize("kind", [NewtonHost, ManualNewtonHost])

@@ -259,7 +259,7 @@ def test_it_is_bounded_and_keeps_the_latest(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(x) == 20 and x.max() == 49 and x.min() == 47
     monkeypatch.setattr(reservoir, "MAX_BYTES", 100)
     kept.keep({"x": torch.full((8, 2), 99.0), "flag": True, "scalar": torch.tensor(1.0)})
-    assert kept._training[-1]["x"].max() == 99 and len(kept._training) == 1
+    assert kept._training[-1].tree["x"].max() == 99 and len(kept._training) == 1
 
 
 def test_batches_of_other_shapes_do_not_mix() -> None:
