@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,28 @@ from torch import Tensor
 from lightning_symmetry.exceptions import InvalidFile, InvalidSetting
 
 FORMAT = 1
+
+
+@contextmanager
+def writing_into(folder: str | Path) -> Iterator[Path]:
+    """Make a folder if it is missing, and say in one sentence when it cannot be written.
+
+    Args:
+        folder: Where the body of the ``with`` writes.
+
+    Raises:
+        InvalidSetting: It cannot be made or written.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+    except OSError as error:
+        raise InvalidSetting(
+            got=f"{folder}, which cannot be written ({error.strerror})",
+            expected="a folder that this process may write to",
+            remedy="Choose another output folder (default_root_dir of the Trainer).",
+        ) from error
 
 
 def write_archive(path: str | Path, document: dict[str, Any], tensors: dict[str, Tensor]) -> Path:
@@ -30,17 +54,10 @@ def write_archive(path: str | Path, document: dict[str, Any], tensors: dict[str,
         InvalidSetting: The folder cannot be written.
     """
     file = _yaml_file(path)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+    with writing_into(file.parent):
         head = {"format": FORMAT, **document, "tensors": file.with_suffix(".safetensors").name}
         save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, file.with_suffix(".safetensors"))
         file.write_text(yaml.safe_dump(head, sort_keys=False, allow_unicode=True))
-    except OSError as error:
-        raise InvalidSetting(
-            got=f"{file.parent}, which cannot be written ({error.strerror})",
-            expected="a folder that this process may write to",
-            remedy="Choose another output folder (default_root_dir of the Trainer).",
-        ) from error
     return file
 
 

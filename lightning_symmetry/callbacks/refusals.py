@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lightning_symmetry.archive import writing_into
 from lightning_symmetry.exceptions import InvalidSetting, UnsupportedTrainer
 
 _SHARDING = ("FSDPStrategy", "DeepSpeedStrategy", "ModelParallelStrategy")
@@ -55,14 +56,7 @@ def refuse_unwritable(folder: Path) -> None:
     Raises:
         InvalidSetting: It says why.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing_into(folder):
         probe = folder / ".writable"
         probe.touch()
         probe.unlink()
-    except OSError as error:
-        raise InvalidSetting(
-            got=f"{folder}, which cannot be written ({error.strerror})",
-            expected="a folder for the report",
-            remedy="Set default_root_dir of the Trainer to a folder that this process may write to.",
-        ) from error

@@ -13,9 +13,10 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
+from lightning_symmetry.archive import writing_into
 from lightning_symmetry.discovery.evidence import LARGEST_CONTROL, GeneratorVerdict, Verdict
 from lightning_symmetry.discovery.layout import align_columns
-from lightning_symmetry.exceptions import InvalidFile, InvalidSetting
+from lightning_symmetry.exceptions import InvalidFile
 from lightning_symmetry.symmetry import Symmetry
 
 REPORT = "report.json"
@@ -207,14 +208,8 @@ class Discovery:
             "history": self.history,
         }
         text = json.dumps(_finite(document), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
-        try:
+        with writing_into(folder):
             (folder / REPORT).write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise InvalidSetting(
-                got=f"{folder}, which cannot be written ({error.strerror})",
-                expected="a folder that this process may write to",
-                remedy="Choose another output folder (default_root_dir of the Trainer).",
-            ) from error
         return folder
 
     @classmethod

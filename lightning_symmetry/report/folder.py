@@ -6,8 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from lightning_symmetry.archive import writing_into
 from lightning_symmetry.discovery import Discovery
-from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.report.plots import draw_discovery
 
 PICTURE = "symmetry.png"
@@ -35,12 +35,6 @@ def write_report(discovery: Discovery, folder: str | Path, samples: Any = None) 
     if figure is None:
         _log.info("No picture in %s: matplotlib is not installed (pip install 'lightning-symmetry[recipes]').", folder)
         return folder
-    try:
+    with writing_into(folder):
         figure.savefig(folder / PICTURE, dpi=130)
-    except OSError as error:
-        raise InvalidSetting(
-            got=f"{folder}, which cannot be written ({error.strerror})",
-            expected="a folder that this process may write to",
-            remedy="Choose another output folder (default_root_dir of the Trainer).",
-        ) from error
     return folder
