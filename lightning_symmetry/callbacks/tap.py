@@ -63,7 +63,7 @@ class Tap:
         self.listener = listener
         self.wanted = module
         self.found: str | None = None
-        self.was_called = False
+        self.was_called = self._watched = False
         self._host: nn.Module | None = None
         self._step: Callable[..., Any] | None = None
         self._depth = 0
@@ -80,7 +80,8 @@ class Tap:
         if step not in _wrapped:
             step = _wrap_step(host)
         _wrapped[step][1].append(self)
-        self._host, self._step, self.found, self.was_called = host, step, None, False
+        self._host, self._step, self.found = host, step, None
+        self.was_called = self._watched = False
 
     def remove(self) -> None:
         """Take this tap away, and the wrapper with the last one; harmless when not installed."""
@@ -108,7 +109,7 @@ class Tap:
     @contextmanager
     def watching(self, batch: Any) -> Iterator[None]:
         """Patch the forwards for one step and put the old ones back."""
-        self._depth, self._seen = 0, []
+        self._depth, self._seen, self._watched = 0, [], True
         with ExitStack() as stack:
             for name, module in self._modules_to_watch():
                 stack.enter_context(self._patched(name, module))
@@ -212,7 +213,7 @@ class Tap:
         Raises:
             TargetError: It was not; what the module has is listed.
         """
-        if not self.was_called and self._host is not None:
+        if self._watched and not self.was_called and self._host is not None:
             raise TargetError(
                 got=f"module={self.wanted!r}, which no training step called with gradients enabled",
                 expected="a network that training_step calls",

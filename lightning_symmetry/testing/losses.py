@@ -54,7 +54,7 @@ class LossContract(Contract):
         def f(x: Tensor) -> Tensor:
             q, p = x[:, :2], x[:, 2:]
             y = q.norm(dim=1, keepdim=True) * p + (q * p).sum(1, keepdim=True) * q
-            return y + x[:, :1].square() * y.new_tensor([1.0, 0.0]) if broken else y
+            return y + torch.cat((x[:, :1].square(), torch.zeros_like(x[:, :1])), 1) if broken else y
 
         x = self.rng(1).normal(rows, 4, dtype=torch.float64)
         y = f(x)

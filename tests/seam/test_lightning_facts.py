@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +14,8 @@ from lightning.pytorch.tuner import Tuner
 from torch import Tensor
 
 from tests.seam.boring import Host, ManualHost, fit, make_loader, make_trainer
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 class Probe(Callback):
@@ -188,3 +193,11 @@ def test_metrics_may_be_added_at_the_end_of_training() -> None:
             trainer.callback_metrics["late"] = torch.tensor(1.0)
 
     assert fit(Host(), Adding()).callback_metrics["late"] == 1
+
+
+def test_a_project_on_the_other_lightning_gets_callbacks_of_its_kind() -> None:
+    code = (
+        "import pytorch_lightning as pl; from lightning_symmetry.callbacks.host import Callback;"
+        "assert Callback is pl.Callback"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

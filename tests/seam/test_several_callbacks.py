@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import EMAWeightAveraging, StochasticWeightAveraging
+from lightning.pytorch import callbacks as averaging
 
 from lightning_symmetry.exceptions import SymmetryError
 from lightning_symmetry.symmetry import Symmetry
@@ -183,7 +183,9 @@ def test_a_callback_does_not_fit_data_of_another_dimension() -> None:
 
 @pytest.mark.parametrize("order", [1, -1])
 @pytest.mark.parametrize(
-    "build", [lambda: EMAWeightAveraging(), lambda: StochasticWeightAveraging(0.1, 1)], ids=["ema", "swa"]
+    "build",
+    [lambda: averaging.EMAWeightAveraging(), lambda: averaging.StochasticWeightAveraging(0.1, 1)],
+    ids=["ema", "swa"],
 )
 def test_weight_averaging(build: Any, order: int) -> None:
     """Averages copy the module in setup, with our wrapper on it or not."""
