@@ -41,8 +41,14 @@ class Points(Action):
         return x.shape[-1]
 
     def check(self, x: Tensor) -> None:
-        """Refuse whole numbers and positions of another length."""
+        """Refuse whole numbers, positions of another length, and what is rather an image."""
         super().check(x)
+        if self.dim is None and x.ndim > 3:
+            raise ActionMismatch(
+                f"data of shape {tuple(x.shape)} for 'points'",
+                "positions, (B, d) or (B, N, d)",
+                f"Write image, or points({x.shape[-1]}) if the last axis really holds positions.",
+            )
         if self.dim not in (None, x.shape[-1]):
             raise ActionMismatch(
                 f"a last axis of length {x.shape[-1]} for {self.sentence!r}",

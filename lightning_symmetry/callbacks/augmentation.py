@@ -41,7 +41,7 @@ class LearnableAugmentation(SymmetryCallback):
         every_n_steps: Penalties on every n-th batch only, n times as strong.
         lr: Learning rate of the generators.
         seed: Seed of all draws.
-        name: Name in logs, files and checkpoints.
+        name: Name in logs, files and checkpoints; two callbacks on the same symmetries need different ones.
         probability: Share of the samples whose task forward is moved.
 
     Raises:
@@ -87,7 +87,7 @@ class LearnableAugmentation(SymmetryCallback):
         return None if self.probability == 1 else rng.uniform(len(x), device=x.device) < self.probability
 
     def conclude(self, trainer: Any, pl_module: Any) -> None:
-        """Judge every learnt symmetry on kept inputs; print, write and publish the result."""
+        """Judge every continuous symmetry on kept inputs; print, write and publish the result."""
         target, x = self._tap.target, self._reservoir.collect()
         if target is None or x is None:
             return
@@ -101,7 +101,8 @@ class LearnableAugmentation(SymmetryCallback):
         try:
             with torch.no_grad():
                 for symmetry in self.symmetries:
-                    if symmetry.group.learnable:
+                    # a finite group has no generators to judge
+                    if symmetry.group.count:
                         self.discoveries.append(
                             assemble(
                                 f,

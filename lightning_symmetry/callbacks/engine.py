@@ -57,6 +57,8 @@ class SymmetryCallback(Callback, ABC):
             raise InvalidSetting(f"every_n_steps={every_n_steps}", "at least 1", "Use 1 for every batch.")
         many = isinstance(symmetries, Sequence) and not isinstance(symmetries, str)
         described = list(symmetries) if many else [symmetries]
+        if not described:
+            raise InvalidSetting("no symmetry", "at least one", 'For example "image -> label", where one is learnt.')
         built = [Symmetry.of(s) for s in described]
         if name and len(built) == 1 and built[0] is not described[0]:
             built[0].name = name

@@ -1,8 +1,8 @@
 """Which Lightning the callbacks belong to.
 
 `lightning.pytorch` and `pytorch_lightning` hold separate classes of the same name. Since 2.6 both trainers take
-callbacks of the other kind by duck typing; before, a project on `pytorch_lightning` needs callbacks of its own kind, and
-gets them when it imports that package first.
+callbacks of the other kind by duck typing; before, a project on `pytorch_lightning` needs callbacks of its own kind,
+and gets them when it imports that package first.
 """
 
 from __future__ import annotations

@@ -19,6 +19,7 @@ from lightning_symmetry.discovery.layout import align_columns
 from lightning_symmetry.exceptions import InvalidFile
 from lightning_symmetry.symmetry import Symmetry
 
+MOST_ROWS = 12
 REPORT = "report.json"
 FORMAT = 1
 
@@ -131,7 +132,7 @@ class Discovery:
         return f"undecided: the best of {things} reads as {best.name}; {large}{describe_violation(best)}."
 
     def rows(self) -> tuple[list[str], list[list[str]]]:
-        """Lay the evidence out as a table: the header, and one row a generator."""
+        """Lay the evidence out as a table: the header, and one row a generator, the best ones where there are many."""
         header = ["generator", "reads as", "cosine", "norm", "violation", "random direction", "verdict"]
         rows = [
             [
@@ -143,13 +144,15 @@ class Discovery:
                 "-" if g.random_violation is None else f"{g.random_violation:.2g}",
                 g.verdict,
             ]
-            for g in self.generators
+            for g in sorted(sorted(self.generators, key=_by_violation)[:MOST_ROWS], key=lambda g: g.index)
         ]
         return header, rows
 
     def facts(self) -> list[str]:
         """List what concerns all generators together, one line each."""
-        lines = [f"support: {self.coverage:.0%} of the moved samples land where there are data"]
+        hidden = len(self.generators) - MOST_ROWS
+        lines = [f"{hidden} further generators are in report.json"] if hidden > 0 else []
+        lines += [f"support: {self.coverage:.0%} of the moved samples land where there are data"]
         if self.closure is not None and len(self.canonical) > 1:
             lines.append(f"closure: {self.closure:.1%} of the brackets leave the span (below 5% is an algebra)")
         if self.cosine is not None:

@@ -14,6 +14,8 @@ from lightning_symmetry.exceptions import DimensionMismatch, InvalidSetting
 from lightning_symmetry.functional.expm import expm, expm_blocks
 from lightning_symmetry.groups.base import Group
 
+MOST_GENERATORS = 16
+
 
 @final
 class Learned(Group):
@@ -24,7 +26,8 @@ class Learned(Group):
 
     Args:
         dim: Dimension d; None until ``bind``.
-        count: Number K of generators; None for one more than SO(d) has, so that a spare can show what does not hold.
+        count: Number K of generators; None for one more than SO(d) has, so that a spare can show what does not hold,
+            but at most 16.
         affine: Whether they may translate; None until ``bind``.
         blocks: Linear parts are block-diagonal: the size of all blocks, or their sizes.
         scale: Standard deviation of the initial entries.
@@ -106,7 +109,8 @@ class Learned(Group):
             # A loaded weight has decided already.
             self._affine = bool(affine) if self.weight is None else self.weight.shape[-1] == dim + 1
         if self._count is None:
-            self._count = dim * (dim - 1) // 2 + 1 if self.weight is None else self.weight.shape[0]
+            rotations = dim * (dim - 1) // 2
+            self._count = min(rotations + 1, MOST_GENERATORS) if self.weight is None else self.weight.shape[0]
         size = dim + self._affine
         mask = self._make_mask(dim)
         if self.weight is None:

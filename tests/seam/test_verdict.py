@@ -240,11 +240,17 @@ def test_monitoring_works_from_validation_too() -> None:
     assert best.best_model_score is not None
 
 
-def test_known_symmetries_are_not_judged() -> None:
-    callback = gap_callback(sentence="SO(2) on vector -> vector")
-    trainer = fit(Host(), callback)
-    assert not callback.discoveries
-    assert any(k.startswith("symmetry/") for k in trainer.callback_metrics)
+def test_known_symmetries_are_judged_by_their_violation() -> None:
+    callback = make_callback("SO(2) on vector -> vector")
+    fit(Host(), callback)
+    (found,) = callback.discoveries
+    assert found.cap is None and found.generators[0].violation > 0
+
+
+def test_finite_groups_have_no_generators_to_judge() -> None:
+    callback = make_callback("D4 on vector -> vector")
+    fit(Host(), callback)
+    assert callback.discoveries == []
 
 
 # ---------------------------------------------------------------- the reservoir alone
