@@ -239,7 +239,7 @@ class Symmetry(nn.Module):
                     tensors[f"{key}.{path_}"] = action.generators()
         document = {
             "name": self.name,
-            "sentence": self.sentence,
+            "sentence": f"{group['sentence']} on {self.input.sentence} -> {self.output.sentence}",
             "group": group,
             "law": {"name": type(self.sampler).__name__, "width": self.sampler.widths.tolist()},
             "input": self.input.sentence,

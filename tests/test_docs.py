@@ -19,6 +19,8 @@ BLOCKS = [
 @pytest.mark.parametrize("block", BLOCKS)
 def test_blocks_run(block: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    # that it runs is tested here; what comes of a whole training is tested by the recipes
+    block = re.sub(r"max_epochs=\d+", "max_epochs=1", block)
     exec(compile(block, "block", "exec"), {"__name__": "__main__"})  # a block that fails raises
 
 

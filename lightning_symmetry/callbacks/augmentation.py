@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
-from lightning_symmetry.balancing import Balancer
+from lightning_symmetry.balancing import Balancer, Ramp
 from lightning_symmetry.callbacks.engine import SymmetryCallback
 from lightning_symmetry.callbacks.second_pass import RandomState, make_second_pass
 from lightning_symmetry.callbacks.site import Site
 from lightning_symmetry.discovery import Discovery, assemble
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.random import Rng
-from lightning_symmetry.losses import Equivariance, Loss, NormReward, Orthogonality
+from lightning_symmetry.losses import Equivariance, Loss, NormReward, Orthogonality, suggest_reward
 from lightning_symmetry.report import print_discovery, write_report
+
+# Batches: an untrained network answers everything alike, so that anything would pass for a symmetry.
+WARMUP = 500
 
 
 @final
@@ -37,7 +41,8 @@ class LearnableAugmentation(SymmetryCallback):
             symmetry, or a list of those.
         module: Dotted name of the network, needed only where several are called in one step.
         losses: Penalties; an empty list learns through the task alone (then set ``probability``).
-        balance: Strengths: a Balancer, a number, or one number a loss.
+        balance: Strengths: a Balancer, a number, or one number a loss; with the default losses, by default 500 batches
+            on the task alone, then 1 for the equivariance error, what `suggest_reward` says for the norm, and 0.1.
         every_n_steps: Penalties on every n-th batch only, n times as strong.
         lr: Learning rate of the generators.
         seed: Seed of all draws.
@@ -71,10 +76,10 @@ class LearnableAugmentation(SymmetryCallback):
     ) -> None:
         if not 0 <= probability <= 1:
             raise InvalidSetting(f"probability={probability}", "a number in [0, 1]", "Use 1 to move every sample.")
-        if losses is None:
-            losses = [Equivariance(), NormReward(), Orthogonality()]
-            balance = [1.0, 0.05, 0.1] if balance is None else balance
-        super().__init__(symmetries, module, losses, 1.0 if balance is None else balance, every_n_steps, lr, seed, name)
+        usual = [Equivariance(), NormReward(), Orthogonality()] if losses is None else losses
+        super().__init__(symmetries, module, usual, 1.0 if balance is None else balance, every_n_steps, lr, seed, name)
+        if losses is None and balance is None:
+            self.balance = Ramp([1.0, suggest_reward(self.symmetries), 0.1], start=WARMUP)
         self.probability = probability
         self.discoveries: list[Discovery] = []
 
@@ -116,6 +121,9 @@ class LearnableAugmentation(SymmetryCallback):
         finally:
             for module, mode in modes.items():
                 module.training = mode
+        if not self._clock.steps and any(s.learnable for s in self.symmetries):
+            idle = "Training ended before anything was learnt: it was shorter than the warm-up, or everything was off."
+            self.discoveries = [replace(found, notes=(idle, *found.notes)) for found in self.discoveries]
         for found in self.discoveries:
             metrics = {f"symmetry/{found.name}/{k}": torch.tensor(float(v)) for k, v in found.metrics().items()}
             trainer.callback_metrics.update(metrics)

@@ -26,6 +26,7 @@ class Clock:
         self.lr = lr
         self.parameters: list[nn.Parameter] = []
         self.optimizer: torch.optim.Optimizer | None = None
+        self.steps = 0
         self._restored: dict[str, Any] | None = None
         self._handles: list[Any] = []
         self._gradient_handles: list[Any] = []
@@ -95,6 +96,7 @@ class Clock:
         taken = stepped and self._gather()
         if taken:
             self.optimizer.step()
+            self.steps += 1
         self.optimizer.zero_grad(set_to_none=True)
         return taken
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lightning_symmetry.archive import writing_into
-from lightning_symmetry.discovery.evidence import LARGEST_CONTROL, GeneratorVerdict, Verdict
+from lightning_symmetry.discovery.evidence import LARGEST_CONTROL, SPARE_NORM, GeneratorVerdict, Verdict
 from lightning_symmetry.discovery.layout import align_columns
 from lightning_symmetry.exceptions import InvalidFile
 from lightning_symmetry.symmetry import Symmetry
@@ -129,7 +129,9 @@ class Discovery:
             )
         best = min(self.generators, key=_by_violation)
         large = "" if self.cap is None else f"norm {best.norm:.2g} (cap {self.cap:.3g}), "
-        return f"undecided: the best of {things} reads as {best.name}; {large}{describe_violation(best)}."
+        small = self.cap is not None and best.norm < SPARE_NORM * self.cap
+        hint = "; it may still be growing: train longer, or reward norms more" if small else ""
+        return f"undecided: the best of {things} reads as {best.name}; {large}{describe_violation(best)}{hint}."
 
     def rows(self) -> tuple[list[str], list[list[str]]]:
         """Lay the evidence out as a table: the header, and one row a generator, the best ones where there are many."""

@@ -3,7 +3,7 @@
 from lightning_symmetry.losses.base import Loss
 from lightning_symmetry.losses.call import Call, View
 from lightning_symmetry.losses.equivariance import Equivariance, InfinitesimalEquivariance
-from lightning_symmetry.losses.group import NormReward, OrbitCosine, Orthogonality, Sparsity
+from lightning_symmetry.losses.group import NormReward, OrbitCosine, Orthogonality, Sparsity, suggest_reward
 
 __all__ = [
     "Call",
@@ -15,4 +15,5 @@ __all__ = [
     "Orthogonality",
     "Sparsity",
     "View",
+    "suggest_reward",
 ]

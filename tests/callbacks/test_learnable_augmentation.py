@@ -13,7 +13,7 @@ class TestLearnableAugmentation(CallbackContract):
     subject = LearnableAugmentation
 
     def make(self) -> LearnableAugmentation:
-        return LearnableAugmentation("vector -> vector", probability=0.5)
+        return LearnableAugmentation("vector -> vector", balance=[1.0, 0.05, 0.1], probability=0.5)
 
     def make_off(self) -> LearnableAugmentation:
         return LearnableAugmentation("vector -> vector", balance=0.0, probability=0.0)

@@ -17,7 +17,6 @@ from lightning_symmetry.callbacks.reservoir import Reservoir
 from tests.seam.boring import (
     Host,
     fit,
-    gap_callback,
     make_callback,
     make_data,
     make_loader,

@@ -14,7 +14,7 @@ from lightning_symmetry.balancing import Ramp
 from lightning_symmetry.callbacks import LearnableAugmentation
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.groups import Learned
-from lightning_symmetry.losses import Equivariance, NormReward, OrbitCosine, Orthogonality, Sparsity
+from lightning_symmetry.losses import Equivariance, NormReward, OrbitCosine, Orthogonality, Sparsity, suggest_reward
 from lightning_symmetry.samplers import OneHot, Uniform
 from lightning_symmetry.symmetry import Symmetry
 
@@ -41,9 +41,9 @@ def semola(
     loss = task + equivariance - a mean_k min(||L_k||, cap) + b mean_k |mean cos(gx, x)| + 0.1 sum_{j<k} cos^2(L_j, L_k)
     + sparsity sum_k ||L_k||_1.
 
-    ``general`` (a = 0.05, b = 0.3; one active generator a draw; 500 batches on the task alone) prunes what is too
-    much, so ask for more generators than are expected. ``compact`` (a = 0, b = 1; no warm-up) is for one generator of
-    a compact group, a rotation of some sort, and drives its angles to a uniform law.
+    ``general`` (a = 0.05, or 0.2 for images, b = 0.3; one active generator a draw; 500 batches on the task alone)
+    prunes what is too much, so ask for more generators than are expected. ``compact`` (a = 0, b = 1; no warm-up) is for
+    one generator of a compact group, a rotation of some sort, and drives its angles to a uniform law.
 
     Args:
         symmetry: A sentence such as "image -> label", where one is learnt, or "learned(3, blocks=2) on vector -> same".
@@ -53,8 +53,8 @@ def semola(
         views: Group elements a sample, each one forward.
         every_n_steps: Penalties on every n-th batch only.
         warmup: Batches on the task alone.
-        reward: Strength of the norm reward, where the preset's does not fit: more finds weaker or slower symmetries
-            and takes longer to give up false ones.
+        reward: Strength of the norm reward, where the preset's (see `suggest_reward`) does not fit: more finds weaker
+            symmetries and gives up false ones later.
         sparsity: Strength of the sparsity term, best left off until the span is found.
         distance: "mse" or "kl" (logits), see `Equivariance`.
         lr: Learning rate of the generators.
@@ -76,9 +76,6 @@ def semola(
     general = preset == "general"
     count = generators if generators or general else 1
     group = Learned(count=count, scale=0.3 if general else 0.5, seed=seed)
-    if reward is None:
-        reward = 0.05 if general else 0.0
-    strengths = [1.0, reward, 0.3, 0.1, sparsity] if general else [1.0, reward, 1.0, 1.0, sparsity]
     start = warmup if warmup is not None else 500 if general else 0
     sought = Symmetry.of(symmetry, over=OneHot(group) if general else Uniform(group))
     if generators is not None and sought.group is not group:
@@ -88,6 +85,9 @@ def semola(
             remedy=f"Write 'learned({generators}) on ...' in the sentence, or leave the group out of it.",
         )
     sought.name = name or sought.name
+    if reward is None:
+        reward = suggest_reward([sought]) if general else 0.0
+    strengths = [1.0, reward, 0.3, 0.1, sparsity] if general else [1.0, reward, 1.0, 1.0, sparsity]
     return LearnableAugmentation(
         sought,
         module=module,
