@@ -57,11 +57,14 @@ CASES = {
     "ResNet-18, 3x32x32, batch 16": Case(ResNet18Classifier, "image -> label", lambda: images(16, 3), 4, 5, 5),
 }
 
+# The default strengths without the default warm-up, during which nothing would be measured.
+AT_ONCE = [1.0, 0.05, 0.1]
+
 MODES: dict[str, Callable[[str], list[Any]]] = {
     "plain": lambda sentence: [],
     "augmentation only": lambda sentence: [LearnableAugmentation(sentence, losses=[], probability=1.0)],
-    "loss, every_n_steps=1": lambda sentence: [LearnableAugmentation(sentence)],
-    "loss, every_n_steps=4": lambda sentence: [LearnableAugmentation(sentence, every_n_steps=4)],
+    "loss, every_n_steps=1": lambda sentence: [LearnableAugmentation(sentence, balance=AT_ONCE)],
+    "loss, every_n_steps=4": lambda sentence: [LearnableAugmentation(sentence, balance=AT_ONCE, every_n_steps=4)],
     "semola, preset general": lambda sentence: [semola(sentence, warmup=0)],
 }
 
