@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lightning_symmetry.callbacks.expect import Expect
 
 ABOUT = """\
-Symmetries of any LightningModule: learn them, encourage them, extract them, measure them.
+Find the symmetries of any LightningModule and its data, and train on them.
 
   lightning-symmetry recipes                                   what can be run, and what was measured
   lightning-symmetry run semola_digits                         train it, test it, check its claims

@@ -106,8 +106,10 @@ def test_settings_that_make_no_sense(settings: dict[str, Any]) -> None:
 
 
 def test_strengths_repeat_for_every_symmetry() -> None:
-    make_callback(["SO(2) on vector -> vector", "scale on vector -> vector"], losses=[Gap()], balance=[1.0, 2.0])
-    make_callback(["SO(2) on vector -> vector"] * 2, losses=[Gap(), NormReward()], balance=Fixed([1.0, 2.0]))
+    pair = ["SO(2) on vector -> vector", "scale on vector -> vector"]
+    for losses, strengths in (([Gap()], [1.0, 2.0]), ([Gap(), NormReward()], [1.0, 2.0, 1.0, 2.0])):
+        callback = make_callback(pair, losses=losses, balance=Fixed([1.0, 2.0]))
+        assert callback.balance.strengths(2 * len(losses), 0) == strengths
 
 
 @pytest.mark.parametrize("sentence", ["vector", "vector -> nonsense", "nonsense on vector -> vector", 3])
