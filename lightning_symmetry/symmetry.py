@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_symmetry import groups, samplers
-from lightning_symmetry.actions import Image, Representation
+from lightning_symmetry.actions import Action, Image, Representation
 from lightning_symmetry.archive import read_archive, write_archive
 from lightning_symmetry.exceptions import AxiomViolation, InvalidFile, InvalidSetting
 from lightning_symmetry.functional.random import Rng
@@ -135,7 +135,7 @@ class Symmetry(nn.Module):
                     remedy="Use vector, points or image on the input.",
                 )
             for path, action in moving:
-                self.group.bind(action.base_dim(get_leaf(x, path)), affine=any(a.affine for _, a in moving))
+                self._fit_group(action, get_leaf(x, path), any(a.affine for _, a in moving))
             self.sampler.bind()
             for path, action in moving:
                 action.bind(get_leaf(x, path), self.group)
@@ -145,13 +145,21 @@ class Symmetry(nn.Module):
             self.output.infer(y, "output")
             for path, action in self.output.moving:
                 leaf = get_leaf(y, path)
-                if (dim := action.base_dim(leaf)) is not None:
-                    self.group.bind(dim, affine=self.group.affine)
+                self._fit_group(action, leaf, self.group.affine)
                 action.bind(leaf, self.group)
                 # the input's side may be part of a graph by now, which conversion would invalidate
                 _match(action, leaf)
             self._bound_output = True
         return self
+
+    def _fit_group(self, action: Action, leaf: Tensor, affine: bool) -> None:
+        """Complete or check the dimensions of the group's parts by one tensor."""
+        for part, size in (
+            (self.group.part("space"), action.base_dim(leaf)),
+            (self.group.part("nodes"), action.node_count(leaf)),
+        ):
+            if part is not None:
+                part.bind(size, affine=affine)
 
     def move_input(self, g: Element | Tensor, x: Any) -> Any:
         """Apply rho_in(g), row by row."""
@@ -175,6 +183,10 @@ class Symmetry(nn.Module):
     def sample(self, x: Any, n: int, rng: Rng) -> tuple[Element, Tensor]:
         """Draw n elements for each row: (Element of B*n rows, weights (B, n))."""
         self.bind(x)
+        if (nodes := self.group.part("nodes")) is not None:
+            # sets of another batch may be larger or smaller
+            for path, action in self.input.moving:
+                nodes.bind(action.node_count(get_leaf(x, path)))
         return self.sampler.sample(self.leading(x), n, rng)
 
     def leading(self, x: Any) -> Tensor:

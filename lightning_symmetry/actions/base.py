@@ -40,9 +40,24 @@ class Action(LateParameters, ABC):
             The dimension d of the groups that fit.
         """
 
+    def node_count(self, x: Tensor) -> int | None:
+        """Tell how many nodes the data have along axis 1, which permutations reorder; None where there are none.
+
+        Args:
+            x: (B, ...).
+
+        Returns:
+            N or None.
+        """
+        return None
+
     @abstractmethod
     def _move(self, g: Element, x: Tensor) -> Tensor:
-        """Move data of at least float32, with autocast off."""
+        """Move data of at least float32 by an element of the space, with autocast off."""
+
+    def _permute(self, g: Element, x: Tensor) -> Tensor:
+        """Reorder the nodes of data by a permutation; data without nodes stay as they are."""
+        return x if self.node_count(x) is None else g(x)
 
     @abstractmethod
     def _derive(self, group: Group, x: Tensor) -> Tensor:
@@ -70,8 +85,11 @@ class Action(LateParameters, ABC):
                 "one for each sample, or a single one",
                 "Repeat the samples or select elements.",
             )
+        space, nodes = element.part("space"), element.part("nodes")
         with full_precision(x.device):
-            return self._move(element, widen(x)).to(x.dtype).contiguous()
+            moved = x if space is None else self._move(space, widen(x)).to(x.dtype)
+            moved = moved if nodes is None else self._permute(nodes, moved)
+        return moved.contiguous()
 
     def lie(self, group: Group, x: Tensor) -> Tensor:
         """Differentiate the action along every generator, at the identity.
@@ -90,13 +108,15 @@ class Action(LateParameters, ABC):
             DimensionMismatch: The group does not fit it.
         """
         self.check(x)
-        dim = self.base_dim(x)
-        if dim is not None and group.dim != dim:
+        dim, space = self.base_dim(x), group.part("space")
+        if space is None:
+            return x.new_zeros(x.shape[0], 0, *x.shape[1:])
+        if dim is not None and space.dim != dim:
             raise DimensionMismatch(
-                f"a group of dimension {group.dim}", f"{dim}, the dimension of the data", "Bind the group to the data."
+                f"a group of dimension {space.dim}", f"{dim}, the dimension of the data", "Bind the group to the data."
             )
         with full_precision(x.device):
-            return self._derive(group, widen(x)).to(x.dtype).contiguous()
+            return self._derive(space, widen(x)).to(x.dtype).contiguous()
 
     def check(self, x: Tensor) -> None:
         """Refuse tensors that are not this kind of data.

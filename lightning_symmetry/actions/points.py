@@ -40,6 +40,10 @@ class Points(Action):
         """Tell the length of the last axis."""
         return x.shape[-1]
 
+    def node_count(self, x: Tensor) -> int | None:
+        """Tell the number of positions of a sample."""
+        return x.shape[1] if x.ndim == 3 else None
+
     def check(self, x: Tensor) -> None:
         """Refuse whole numbers, positions of another length, and what is rather an image."""
         super().check(x)

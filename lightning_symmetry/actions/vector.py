@@ -44,10 +44,14 @@ class Vector(Action):
     def bind(self, x: Tensor, group: Group) -> None:
         """Give a group without dimension that of the whole axis."""
         self.check(x)
-        if group.dim is None:
-            group.bind(self.dim or x.shape[-1], affine=self.affine)
-        if group.dim is not None:
-            self._split(x, group.dim)
+        space = group.part("space")
+        if space is not None:
+            space.bind(space.dim or self.dim or x.shape[-1], affine=self.affine)
+            self._split(x, space.dim or x.shape[-1])
+
+    def node_count(self, x: Tensor) -> int | None:
+        """Tell the number of nodes that carry vectors."""
+        return x.shape[1] if x.ndim == 3 else None
 
     def check(self, x: Tensor) -> None:
         """Refuse whole numbers, and axes that are not made of vectors."""

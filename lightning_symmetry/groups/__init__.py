@@ -25,6 +25,7 @@ from lightning_symmetry.groups.element import AffineMap, Element, as_element
 from lightning_symmetry.groups.given import Given
 from lightning_symmetry.groups.learned import Learned
 from lightning_symmetry.groups.naming import build_by_name
+from lightning_symmetry.groups.permutations import Permutation, Permutations
 
 __all__ = [
     "GL",
@@ -45,6 +46,8 @@ __all__ = [
     "Learned",
     "Lorentz",
     "O",
+    "Permutation",
+    "Permutations",
     "Scale",
     "Symplectic",
     "Translation",
@@ -77,6 +80,8 @@ _TABLE: dict[str, Callable[..., Group]] = {
     "dihedral": Dihedral,
     "learned": _learned,
     "given": Given,
+    "permutations": Permutations,
+    "s": Permutations,
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -14,7 +14,7 @@ from lightning_symmetry.exceptions import DimensionMismatch
 from lightning_symmetry.functional.expm import Structure, expm
 from lightning_symmetry.functional.precision import full_precision, working_dtype
 from lightning_symmetry.functional.random import Rng
-from lightning_symmetry.groups.element import AffineMap, Element
+from lightning_symmetry.groups.element import AffineMap, Element, Kind
 
 
 def name_in_words(kind: type) -> str:
@@ -64,6 +64,7 @@ class Group(LateParameters, ABC):
     """
 
     structure: Structure = "general"
+    acts_on: ClassVar[Kind] = "space"
 
     def __init__(self, dim: int | None = None) -> None:
         super().__init__()
@@ -117,6 +118,43 @@ class Group(LateParameters, ABC):
     def learnable(self) -> bool:
         """Whether training can change it."""
         return any(p.requires_grad for p in self.parameters())
+
+    def part(self, kind: Kind) -> Group | None:
+        """Give the factor that moves one kind of thing; None where this group leaves it alone.
+
+        Args:
+            kind: "space" or "nodes".
+
+        Returns:
+            The group itself, or a factor of a product.
+        """
+        return self if kind == self.acts_on else None
+
+    def draw_finite(self, rng: Rng, *shape: int, device: torch.device | None = None) -> Element | None:
+        """Draw uniform elements of the finite part.
+
+        Args:
+            rng: Source of randomness.
+            *shape: How many, the first number being that of samples; the result has a row for each.
+            device: Where the draws are made.
+
+        Returns:
+            Elements, or None where there is no finite part.
+        """
+        finite = self.discrete
+        return None if finite is None else finite[rng.integers(len(finite), *shape, device=device).flatten()]
+
+    def select(self, t: Tensor, rng: Rng) -> Tensor:
+        """Let a group that is no connected whole choose which of its coordinates may be active together.
+
+        Args:
+            t: (B, n, K) coordinates.
+            rng: Source of randomness.
+
+        Returns:
+            (B, n, K); unchanged for all groups but unions.
+        """
+        return t
 
     def exp(self, t: Tensor) -> Element:
         """Make elements from algebra coordinates.
@@ -185,9 +223,9 @@ class Group(LateParameters, ABC):
         """
         like = self.basis()
         t = rng.uniform(n, self.count, device=like.device, dtype=working_dtype(like.dtype))
-        finite = self.discrete
-        g = self.exp((2 * t - 1) * width)
-        return g if finite is None else g @ finite[rng.integers(len(finite), n, device=like.device)]
+        g = self.exp(self.select(((2 * t - 1) * width).unsqueeze(1), rng).squeeze(1))
+        finite = self.draw_finite(rng, n, device=like.device)
+        return g if finite is None else g @ finite
 
     def _exponential(self, matrix: Tensor) -> Tensor:
         """Exponentiate combinations of the generators, (B, n, n)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, Literal, final
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +14,8 @@ from lightning_symmetry.exceptions import DimensionMismatch
 from lightning_symmetry.functional.precision import apply_matrix, full_precision, working_dtype
 
 Index = int | slice | Tensor | list[int]
+Kind = Literal["space", "nodes"]
+"""What is moved: the space that data lie in, or the places of a set or sequence (axis 1 of its tensors)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +25,19 @@ class Element(ABC):
     Laws: ``(g @ h)(p) == g(h(p))``, ``(~g)(g(p)) == p``, and ``push`` is the Jacobian of the call. A batch of one row
     moves every row of the data. A shipped contract, ``lightning_symmetry.testing.ElementContract``, checks them.
     """
+
+    acts_on: ClassVar[Kind] = "space"
+
+    def part(self, kind: Kind) -> Element | None:
+        """Give the factor that moves one kind of thing; None where this element leaves it alone.
+
+        Args:
+            kind: "space" or "nodes".
+
+        Returns:
+            An element of as many rows.
+        """
+        return self if kind == self.acts_on else None
 
     @property
     @abstractmethod
@@ -213,9 +228,10 @@ def as_element(g: Element | Tensor, dim: int | None = None) -> Element:
         2
     """
     if isinstance(g, Element):
-        if dim is not None and g.dim != dim:
+        space = g.part("space")
+        if dim is not None and space is not None and space.dim != dim:
             raise DimensionMismatch(
-                f"an element of dimension {g.dim}",
+                f"an element of dimension {space.dim}",
                 f"dimension {dim}",
                 "Bind the group to the dimension of the data, or give the action its dim.",
             )

@@ -113,9 +113,9 @@ class Sampler(LateParameters, ABC):
         group, rows = self._require_group(), x.shape[0]
         dtype = working_dtype(x.dtype)
         t = self._draw(x, n, group.count, rng, dtype) * self.widths.to(device=x.device, dtype=dtype)
-        g = group.exp(t.reshape(rows * n, -1))
-        if (finite := group.discrete) is not None:
-            g = g @ finite[rng.integers(len(finite), rows, n, device=x.device).flatten()]
+        g = group.exp(group.select(t, rng).reshape(rows * n, group.count))
+        if (finite := group.draw_finite(rng, rows, n, device=x.device)) is not None:
+            g = g @ finite
         return g, torch.full((rows, n), 1 / n, dtype=dtype, device=x.device)
 
     @abstractmethod
