@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,20 @@ from lightning_symmetry.balancing import Balancer, Fixed
 from lightning_symmetry.callbacks.clock import Clock
 from lightning_symmetry.callbacks.host import Callback
 from lightning_symmetry.callbacks.journal import Journal
-from lightning_symmetry.callbacks.moving import blend_moved, forward_moved, move_back
-from lightning_symmetry.callbacks.refusals import refuse_non_finite, refuse_unsupported, refuse_unwritable
+from lightning_symmetry.callbacks.moving import blend_moved, forward_moved, move_back, stand_still
+from lightning_symmetry.callbacks.refusals import (
+    refuse_empty,
+    refuse_non_finite,
+    refuse_same_key,
+    refuse_unsupported,
+    refuse_unwritable,
+)
 from lightning_symmetry.callbacks.reservoir import Reservoir
 from lightning_symmetry.callbacks.second_pass import RandomState, inject_penalty, make_second_pass
 from lightning_symmetry.callbacks.site import Site
 from lightning_symmetry.callbacks.tap import Tap
 from lightning_symmetry.exceptions import InvalidSetting, NoGradient
+from lightning_symmetry.functional.distributed import sum_over_ranks
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.losses import Call, Loss
 from lightning_symmetry.paths import find_leaves, replace_leaves
@@ -79,7 +86,11 @@ class SymmetryCallback(Callback, ABC):
         self._owns = [True] * len(self.symmetries)
         self._penalties: list[Tensor] = []
         self._values: dict[str, Tensor] = {}
+        self._task_loss: Tensor | None = None
+        self._moved = False
         self._calls = 0
+        self._met_trainer = False
+        self._first_step: int | None = None
         self._restored: list[dict[str, Tensor]] | None = None
         self._rng = Rng(seed)
         self._input_seen = self._output_seen = False
@@ -100,6 +111,8 @@ class SymmetryCallback(Callback, ABC):
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Wrap the training step and check what can be checked before training time is spent."""
+        self._met_trainer = True
+        refuse_same_key(self, trainer.callbacks)
         if stage != "fit":
             return
         refuse_unsupported(trainer, pl_module)
@@ -117,6 +130,10 @@ class SymmetryCallback(Callback, ABC):
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         self._clock.start(trainer.optimizers, scaler)
 
+    def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+        """Remember where training began, to know whether it saw a batch."""
+        self._first_step = self.step
+
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         """The host is about to step."""
         self._clock.note_attempt()
@@ -124,6 +141,7 @@ class SymmetryCallback(Callback, ABC):
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Step the own optimizer with the host's, count the batch, and log."""
         self._clock.end_batch()
+        self._tell_balance()
         self.step += 1
         if self._output_seen:
             self.journal.write(trainer, pl_module, self.step, self._norms, self._values)
@@ -155,6 +173,11 @@ class SymmetryCallback(Callback, ABC):
         if self._calls:
             self.conclude(trainer, pl_module)
 
+    def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
+        """A training without a single batch is a mistake."""
+        began, self._first_step = self._first_step == self.step, None
+        refuse_empty(trainer, began)
+
     @abstractmethod
     def conclude(self, trainer: Any, pl_module: Any) -> None:
         """Report at the end of training; finals say what."""
@@ -178,8 +201,13 @@ class SymmetryCallback(Callback, ABC):
 
     @property
     def state_key(self) -> str:
-        """Key in the checkpoint: the class and the name."""
-        return f"{type(self).__qualname__}[{self.name}]"
+        """Key in the checkpoint: the class and the name.
+
+        The Trainer compares keys when it is made, and would end in words of its own where two are the same: until it is
+        known, keys differ, and `refuse_same_key` says what to do.
+        """
+        key = f"{type(self).__qualname__}[{self.name}]"
+        return key if self._met_trainer else f"{key}@{id(self)}"
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that training changed, as tensors and plain values."""
@@ -221,7 +249,7 @@ class SymmetryCallback(Callback, ABC):
 
     def on_step_begin(self) -> None:
         """Forget the last step's penalties."""
-        self._penalties = []
+        self._penalties, self._moved = [], False
         self._clock.begin_step()
 
     def on_repeat(self) -> None:
@@ -230,6 +258,8 @@ class SymmetryCallback(Callback, ABC):
 
     def on_step_end(self, output: Any) -> Any:
         """Add the penalty to the returned loss (automatic optimization)."""
+        if self.balance.observes:
+            self._note_loss(output)
         penalties, self._penalties = self._penalties, []
         if not penalties or output is None:
             return output
@@ -260,24 +290,34 @@ class SymmetryCallback(Callback, ABC):
             y = site.forward(*args, **kwargs)
             self._meet_output(x, y)
             return y
-        views = max((loss.views for loss in self._active_losses(strengths)), default=1)
+        active = self._active_losses(strengths)
+        views = max((loss.views for loss in active), default=1)
         before = RandomState(self.symmetries[0].leading(x).device)
-        drawn = [symmetry.sample(x, views, self._rng) for symmetry in self.symmetries]
+        if moving and self.balance.is_reference(self.step):
+            drawn = [stand_still(symmetry, x, views) for symmetry in self.symmetries]
+        else:
+            drawn = [symmetry.sample(x, views, self._rng) for symmetry in self.symmetries]
+            self._moved = moving
         rows = self.choose_rows(self.symmetries[0].leading(x), self._rng) if moving else None
-        if not penalising:
-            elements = [g for g, _ in drawn]
+        # losses that look only at the group and its law leave the task its one forward
+        alone = moving and not any(loss.needs_output for loss in active)
+        if alone:
+            elements = [g[::views] for g, _ in drawn]
             y = forward_moved(site, x, self.symmetries, elements, rows)
             self._meet_output(x, y)
-            return move_back(y, self.symmetries, elements, rows)
-        y = site.forward(*args, **kwargs)
-        self._meet_output(x, y)
+            y = move_back(y, self.symmetries, elements, rows)
+            if not penalising:
+                return y
+        else:
+            y = site.forward(*args, **kwargs)
+            self._meet_output(x, y)
         f = make_second_pass(site, before)
         calls = [
             Call(f, x, y, g, weights, symmetry, self._rng, self.step)
             for symmetry, (g, weights) in zip(self.symmetries, drawn, strict=True)
         ]
         penalty = self._penalise(calls, strengths)
-        if moving:
+        if moving and not alone:
             # several symmetries take turns, batch by batch
             y = blend_moved(calls[self.step % len(calls)], rows)
         return self._add(y, penalty, site)
@@ -325,6 +365,31 @@ class SymmetryCallback(Callback, ABC):
         count = len(self.losses)
         return [loss for j, loss in enumerate(self.losses) if any(strengths[j::count])]
 
+    def _note_loss(self, output: Any) -> None:
+        """Keep what the step returned, for the balancer; a closure that runs again is the same batch."""
+        loss = output.get("loss") if isinstance(output, Mapping) else output
+        if isinstance(loss, Tensor):
+            self._task_loss = loss.detach() if self._task_loss is None else self._task_loss
+        elif not self._host.automatic_optimization:
+            raise InvalidSetting(
+                got=f"a training step of manual optimization that returned {type(output).__name__}",
+                expected=f"the task's loss, by which {type(self.balance).__name__} chooses the strength",
+                remedy="Return the loss (Lightning ignores it), or give a fixed strength as a number.",
+            )
+
+    def _tell_balance(self) -> None:
+        """Tell the balancer the task's loss of this batch, the mean over ranks."""
+        if not self.balance.observes:
+            return
+        loss, self._task_loss = self._task_loss, None
+        device = self._host.device
+        both = torch.zeros(2, dtype=torch.float64, device="cpu" if device.type == "mps" else device)
+        if loss is not None and bool(loss.isfinite().all()):
+            both += torch.stack((loss.mean().to(both), both.new_ones(())))
+        total, count = sum_over_ranks(both).tolist()
+        if count:
+            self.balance.observe(total / count, self._moved)
+
     # ---------------------------------------------------------------- first sight of data
 
     def _meet_input(self, x: Any) -> None:
@@ -359,7 +424,14 @@ class SymmetryCallback(Callback, ABC):
 
     def _restore(self, *prefixes: str) -> None:
         for symmetry, saved in zip(self.symmetries, self._restored or [], strict=False):
-            symmetry.load_state_dict({k: v for k, v in saved.items() if k.startswith(prefixes)}, strict=False)
+            try:
+                symmetry.load_state_dict({k: v for k, v in saved.items() if k.startswith(prefixes)}, strict=False)
+            except RuntimeError as error:
+                raise InvalidSetting(
+                    got=f"a checkpoint whose {symmetry.name!r} has other shapes than {symmetry.sentence!r}",
+                    expected="the symmetry that was trained",
+                    remedy="Resume with the sentence of that run, or give this symmetry a name= of its own.",
+                ) from error
 
     # ---------------------------------------------------------------- output for people
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,42 @@ def refuse_unsupported(trainer: Any, host: Any) -> None:
             got="training_step(dataloader_iter)",
             expected="training_step(batch, ...)",
             remedy="Take the batch as an argument.",
+        )
+
+
+def refuse_same_key(callback: Any, callbacks: Sequence[Any]) -> None:
+    """Refuse two callbacks whose states would be one in a checkpoint.
+
+    Args:
+        callback: One of them.
+        callbacks: All of the trainer.
+
+    Raises:
+        InvalidSetting: Another one has its key.
+    """
+    if sum(getattr(other, "state_key", None) == callback.state_key for other in callbacks) > 1:
+        raise InvalidSetting(
+            got=f"two callbacks {callback.state_key}",
+            expected="a name for each, under which logs, files and checkpoints keep them apart",
+            remedy="Give one of them another name=, or share one Symmetry object between different callbacks.",
+        )
+
+
+def refuse_empty(trainer: Any, began: bool) -> None:
+    """Refuse a training that was given nothing to train on.
+
+    Args:
+        trainer: At the end of the fit.
+        began: Whether training began and saw no batch, which is all that a stream without length can tell.
+
+    Raises:
+        InvalidSetting: The loader is empty, and not because it was limited to nothing.
+    """
+    if trainer.limit_train_batches != 0 and (began or trainer.num_training_batches == 0):
+        raise InvalidSetting(
+            got="a training loader without a single batch",
+            expected="at least one batch",
+            remedy="Look at the dataset's length, at drop_last with a batch size above it, and at the sampler.",
         )
 
 
