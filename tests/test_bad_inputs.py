@@ -1,4 +1,4 @@
-"""What people get wrong, as a table: each row ends in one sentence that says what was got, what was expected, and the remedy.
+"""What people get wrong, as a table: each row ends in one sentence that says got, expected, and remedy.
 
 Rows that train also check that nothing was spent or lost: the weights are those from before, and the module is clean.
 """
@@ -213,6 +213,8 @@ data:
 trainer: {accelerator: cpu, max_epochs: 1, enable_checkpointing: false}
 """
 
+MISSPELT = "{class_path: lightning_symmetry.LearnableAugmentation, init_args: {symmetries: vectr -> vector}}"
+
 E = exceptions
 ROWS: list[Row] = [
     # sentences
@@ -394,12 +396,7 @@ ROWS: list[Row] = [
         "a sentence with a typo, in a recipe",
         E.SymmetryError,
         "vector",
-        run_recipe(
-            RECIPE.replace(
-                "trainer: {",
-                "trainer: {callbacks: [{class_path: lightning_symmetry.LearnableAugmentation, init_args: {symmetries: 'vectr -> vector'}}], ",
-            )
-        ),
+        run_recipe(RECIPE.replace("trainer: {", f"trainer: {{callbacks: [{MISSPELT}], ")),
     ),
 ]
 
