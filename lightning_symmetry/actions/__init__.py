@@ -6,15 +6,56 @@ from collections.abc import Callable
 from typing import Any
 
 from lightning_symmetry.actions.base import Action, StillAction
+from lightning_symmetry.actions.box import Box
+from lightning_symmetry.actions.edges import Edges
+from lightning_symmetry.actions.escnn import Rep
+from lightning_symmetry.actions.field import Field
 from lightning_symmetry.actions.image import Image
+from lightning_symmetry.actions.index import Index
+from lightning_symmetry.actions.keypoints import Keypoints
 from lightning_symmetry.actions.label import Label
+from lightning_symmetry.actions.lattice import Lattice
+from lightning_symmetry.actions.mask import Mask
+from lightning_symmetry.actions.nodes import Nodes
 from lightning_symmetry.actions.points import Points
+from lightning_symmetry.actions.pseudoscalar import Pseudoscalar
+from lightning_symmetry.actions.pseudovector import Pseudovector
 from lightning_symmetry.actions.representation import Representation
 from lightning_symmetry.actions.scalar import Scalar
+from lightning_symmetry.actions.tokens import Tokens
 from lightning_symmetry.actions.vector import Vector
 from lightning_symmetry.groups.naming import build_by_name
 
-__all__ = ["Action", "Image", "Label", "Points", "Representation", "Scalar", "StillAction", "Vector", "by_name"]
+__all__ = [
+    "Action",
+    "Box",
+    "Edges",
+    "Field",
+    "Image",
+    "Index",
+    "Keypoints",
+    "Label",
+    "Lattice",
+    "Mask",
+    "Nodes",
+    "Points",
+    "Pseudoscalar",
+    "Pseudovector",
+    "Rep",
+    "Representation",
+    "Scalar",
+    "StillAction",
+    "Tokens",
+    "Vector",
+    "by_name",
+]
+
+
+def _field(fibre: str | Action | None = None, **settings: Any) -> Field:
+    if isinstance(fibre, str):
+        fibre = None if fibre == "vector" else by_name(fibre)
+    return Field(fibre, **settings)
+
 
 _TABLE: dict[str, Callable[..., Action]] = {
     "scalar": Scalar,
@@ -22,7 +63,18 @@ _TABLE: dict[str, Callable[..., Action]] = {
     "vector": Vector,
     "points": Points,
     "image": Image,
-    "mask": Image,
+    "mask": Mask,
+    "field": _field,
+    "tokens": Tokens,
+    "box": Box,
+    "keypoints": Keypoints,
+    "pseudovector": Pseudovector,
+    "pseudoscalar": Pseudoscalar,
+    "lattice": Lattice,
+    "nodes": Nodes,
+    "edges": Edges,
+    "index": Index,
+    "rep": Rep,
     "learned": Representation,
     "representation": Representation,
 }
@@ -32,8 +84,9 @@ def by_name(name: str, *args: Any, **kwargs: Any) -> Action:
     """Make an action from its name, or from words such as ``"vector(3)"``.
 
     Args:
-        name: "scalar", "label" (a class, told by logits), "vector", "points", "image" or "mask" (values on the pixels),
-            "learned"; case does not matter; a dotted name imports a class.
+        name: "scalar", "label" (a class, told by logits), "vector", "pseudovector", "pseudoscalar", "points",
+            "lattice"; on images "image", "mask", "field", "tokens", "box", "keypoints"; on sets and graphs "nodes",
+            "edges", "index"; "rep" (of escnn), "learned"; case does not matter; a dotted name imports a class.
         *args: For its constructor.
         **kwargs: For its constructor.
 

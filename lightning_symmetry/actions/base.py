@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_symmetry.exceptions import ActionMismatch, DimensionMismatch
 from lightning_symmetry.functional.precision import full_precision, widen
+from lightning_symmetry.functional.subclasses import dress, undress
 from lightning_symmetry.groups import Element, Group, LateParameters, as_element
 
 
@@ -17,12 +18,15 @@ class Action(LateParameters, ABC):
     """A representation of every group on one kind of data.
 
     Laws: ``act(e, x) == x``, ``act(g @ h, x) == act(g, act(h, x))``, and ``lie`` is the derivative of ``act`` along the
-    generators. The maths runs in at least float32 outside autocast; the result has the type of the data. A shipped
-    contract, ``lightning_symmetry.testing.ActionContract``, checks them.
+    generators. The maths runs in at least float32 outside autocast; the result has the type of the data, and if they
+    are of a tensor subclass (tv_tensors and the like) its class and attributes too. A shipped contract,
+    ``lightning_symmetry.testing.ActionContract``, checks them.
     """
 
     affine: ClassVar[bool] = False
     """Whether a learned group that moves this kind of data may translate, unless told otherwise."""
+    exact: ClassVar[bool] = True
+    """Whether the group laws hold up to rounding: not where pixels are read between, nor for hulls of turned boxes."""
 
     @property
     @abstractmethod
@@ -53,7 +57,7 @@ class Action(LateParameters, ABC):
 
     @abstractmethod
     def _move(self, g: Element, x: Tensor) -> Tensor:
-        """Move data of at least float32 by an element of the space, with autocast off."""
+        """Move data of at least float32 (or of whole numbers) by an element of the space, with autocast off."""
 
     def _permute(self, g: Element, x: Tensor) -> Tensor:
         """Reorder the nodes of data by a permutation; data without nodes stay as they are."""
@@ -68,7 +72,7 @@ class Action(LateParameters, ABC):
 
         Args:
             g: B elements or one for all; or raw matrices (B, d, d).
-            x: (B, ...), floating point; it is not changed.
+            x: (B, ...), floating point unless the action says otherwise; it is not changed.
 
         Returns:
             (B, ...) of the type of ``x``.
@@ -78,6 +82,9 @@ class Action(LateParameters, ABC):
             DimensionMismatch: The elements do not fit it.
         """
         self.check(x)
+        if not x.numel():
+            return x
+        given, x = x, undress(x)
         element = as_element(g, self.base_dim(x))
         if len(element) not in (1, x.shape[0]):
             raise DimensionMismatch(
@@ -87,9 +94,10 @@ class Action(LateParameters, ABC):
             )
         space, nodes = element.part("space"), element.part("nodes")
         with full_precision(x.device):
-            moved = x if space is None else self._move(space, widen(x)).to(x.dtype)
+            wide = widen(x) if x.is_floating_point() else x
+            moved = x if space is None else self._move(space, wide).to(x.dtype)
             moved = moved if nodes is None else self._permute(nodes, moved)
-        return moved.contiguous()
+        return dress(moved.contiguous(), given)
 
     def lie(self, group: Group, x: Tensor) -> Tensor:
         """Differentiate the action along every generator, at the identity.
@@ -101,13 +109,16 @@ class Action(LateParameters, ABC):
             x: (B, ...), floating point.
 
         Returns:
-            (B, K, ...) of the type of ``x``.
+            (B, K, ...) of the type of ``x``, a plain tensor; K counts the generators that move the space.
 
         Raises:
-            ActionMismatch: The tensor is not this kind of data.
+            ActionMismatch: The tensor is not this kind of data, or holds whole numbers.
             DimensionMismatch: The group does not fit it.
         """
         self.check(x)
+        x = undress(x)
+        if not x.is_floating_point():
+            raise _refuse_whole_numbers(self, x)
         dim, space = self.base_dim(x), group.part("space")
         if space is None:
             return x.new_zeros(x.shape[0], 0, *x.shape[1:])
@@ -115,6 +126,8 @@ class Action(LateParameters, ABC):
             raise DimensionMismatch(
                 f"a group of dimension {space.dim}", f"{dim}, the dimension of the data", "Bind the group to the data."
             )
+        if not x.numel():
+            return x.new_zeros(x.shape[0], space.count, *x.shape[1:])
         with full_precision(x.device):
             return self._derive(space, widen(x)).to(x.dtype).contiguous()
 
@@ -128,14 +141,14 @@ class Action(LateParameters, ABC):
             ActionMismatch: The tensor is not this kind of data; it says why.
         """
         if not x.is_floating_point():
+            raise _refuse_whole_numbers(self, x)
+        self._require_axes(x, 2)
+
+    def _require_axes(self, x: Tensor, least: int) -> None:
+        if x.ndim < least:
+            expected = "a batch, (B, ...)" if least < 3 else f"a batch of at least {least} axes, (B, N, ...)"
             raise ActionMismatch(
-                f"{x.dtype} data for {self.sentence!r}",
-                "floating point: whole numbers cannot be moved by small amounts",
-                "Cast with x.float(), or declare the tensor as scalar.",
-            )
-        if x.ndim < 2:
-            raise ActionMismatch(
-                f"data of shape {tuple(x.shape)} for {self.sentence!r}", "a batch, (B, ...)", "Add the missing axes."
+                f"data of shape {tuple(x.shape)} for {self.sentence!r}", expected, "Add the missing axes."
             )
 
     def bind(self, x: Tensor, group: Group) -> None:
@@ -175,3 +188,108 @@ class StillAction(Action, ABC):
 
     def _derive(self, group: Group, x: Tensor) -> Tensor:
         return self.lie(group, x)
+
+
+class TangentAction(Action, ABC):
+    """Data whose last axis is n vectors of length d, one after the other; they turn but are not translated."""
+
+    def _split(self, x: Tensor, dim: int) -> Tensor:
+        """View the data as vectors, (B, N, d)."""
+        if x.shape[-1] % dim:
+            raise ActionMismatch(
+                f"a last axis of length {x.shape[-1]} for {self.sentence!r}",
+                f"a multiple of {dim}, the length of one vector",
+                "Give the dimension, as in vector(3), or name the tensor that holds vectors.",
+            )
+        # told in full, since -1 says nothing where there are no rows
+        return x.unflatten(-1, (x.shape[-1] // dim, dim)).flatten(1, -2)
+
+    def _move(self, g: Element, x: Tensor) -> Tensor:
+        return g.push(self._split(x, g.dim)).reshape(x.shape)
+
+    def _derive(self, group: Group, x: Tensor) -> Tensor:
+        vectors = self._split(x, group.dim or x.shape[-1])
+        if not group.linear:
+            raise DimensionMismatch(
+                f"{group.sentence} for {self.sentence!r}",
+                "a linear group: others turn vectors differently at every point",
+                "Declare positions as points, and fields on a grid as field.",
+            )
+        velocity = group.field(vectors)
+        if group.affine:
+            velocity = velocity - group.field(vectors.new_zeros(1, 1, vectors.shape[-1]))
+        return velocity.movedim(2, 1).reshape(x.shape[0], -1, *x.shape[1:])
+
+
+class NodeAction(Action, ABC):
+    """Data of nodes that do not move in space: only permutations do something, whatever the type of the data."""
+
+    def base_dim(self, x: Tensor) -> int | None:
+        """Leave the dimension open."""
+        return None
+
+    def lie(self, group: Group, x: Tensor) -> Tensor:
+        """Return zeros, (B, K, ...): permutations have no generators."""
+        self.check(x)
+        space, dtype = group.part("space"), x.dtype if x.is_floating_point() else torch.float32
+        return torch.zeros(x.shape[0], space.count if space else 0, *x.shape[1:], dtype=dtype, device=x.device)
+
+    def _move(self, g: Element, x: Tensor) -> Tensor:
+        return x
+
+    def _derive(self, group: Group, x: Tensor) -> Tensor:
+        return self.lie(group, x)
+
+
+def write_words(name: str, *values: object, **settings: object) -> str:
+    """Write a name with its arguments as sentences do.
+
+    Args:
+        name: Of the action.
+        *values: Arguments by their place.
+        **settings: Arguments by name.
+
+    Returns:
+        Words that ``by_name`` reads back.
+
+    Example:
+        >>> write_words("image"), write_words("image", padding="border")
+        ('image', "image(padding='border')")
+    """
+    words = [repr(value) for value in values] + [f"{key}={value!r}" for key, value in settings.items()]
+    return f"{name}({', '.join(words)})" if words else name
+
+
+def jacobian(g: Element, at: Tensor) -> Tensor:
+    """Differentiate a map at given points.
+
+    Args:
+        g: B elements.
+        at: (B, N, d), or (1, N, d) for the same points in every row.
+
+    Returns:
+        (B, N, d, d).
+    """
+    axes = torch.eye(g.dim, dtype=at.dtype, device=at.device)
+    return torch.stack([g.push(axis.expand_as(at), at) for axis in axes], -1)
+
+
+def orientation(g: Element, like: Tensor) -> Tensor:
+    """Tell whether maps keep right hands right: the sign of the Jacobian at the origin, which is that of all points.
+
+    Args:
+        g: B elements.
+        like: Any tensor of the type and device of the result.
+
+    Returns:
+        (B,), each 1 or -1.
+    """
+    return torch.linalg.det(jacobian(g, like.new_zeros(len(g), 1, g.dim))).squeeze(1).sign().to(like.dtype)
+
+
+def _refuse_whole_numbers(action: Action, x: Tensor) -> ActionMismatch:
+    return ActionMismatch(
+        f"{x.dtype} data for {action.sentence!r}",
+        "floating point: whole numbers cannot be moved by small amounts",
+        "Cast with x.float(), or declare the tensor as scalar, or as mask if it is a map of classes.",
+    )

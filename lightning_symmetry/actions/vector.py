@@ -6,13 +6,12 @@ from typing import final
 
 from torch import Tensor
 
-from lightning_symmetry.actions.base import Action
-from lightning_symmetry.exceptions import ActionMismatch
-from lightning_symmetry.groups import Element, Group
+from lightning_symmetry.actions.base import TangentAction
+from lightning_symmetry.groups import Group
 
 
 @final
-class Vector(Action):
+class Vector(TangentAction):
     """The last axis is n vectors of length d, one after the other; they turn but are not translated.
 
     ``act(g, x) = (J x_1, ..., J x_n)`` with the linear part J of g.
@@ -58,22 +57,3 @@ class Vector(Action):
         super().check(x)
         if self.dim is not None:
             self._split(x, self.dim)
-
-    def _split(self, x: Tensor, dim: int) -> Tensor:
-        if x.shape[-1] % dim:
-            raise ActionMismatch(
-                f"a last axis of length {x.shape[-1]} for {self.sentence!r}",
-                f"a multiple of {dim}, the length of one vector",
-                "Give the dimension, as in vector(3), or name the tensor that holds vectors.",
-            )
-        return x.reshape(x.shape[0], -1, dim)
-
-    def _move(self, g: Element, x: Tensor) -> Tensor:
-        return g.push(self._split(x, g.dim)).reshape(x.shape)
-
-    def _derive(self, group: Group, x: Tensor) -> Tensor:
-        vectors = self._split(x, group.dim or x.shape[-1])
-        velocity = group.field(vectors)
-        if group.affine:
-            velocity = velocity - group.field(vectors.new_zeros(1, 1, vectors.shape[-1]))
-        return velocity.movedim(2, 1).reshape(x.shape[0], -1, *x.shape[1:])

@@ -319,6 +319,23 @@ def expm(a: Tensor, structure: Structure = "general") -> Tensor:
         return _CLOSED.get((structure, n), _general)(a)
 
 
+def has_closed_form(structure: Structure, size: int) -> bool:
+    """Tell whether `expm` knows a closed form.
+
+    Args:
+        structure: Of the matrices.
+        size: Of the matrices, n.
+
+    Returns:
+        Whether it does.
+
+    Example:
+        >>> has_closed_form("skew", 3), has_closed_form("general", 3)
+        (True, False)
+    """
+    return size == 1 or structure == "diagonal" or (structure, size) in _CLOSED
+
+
 def _general(a: Tensor) -> Tensor:
     return torch.matrix_exp(widen(a))
 

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from lightning_symmetry.functional.distributed import sum_over_ranks
 from lightning_symmetry.functional.precision import widen
+
+
+def as_rows(t: Tensor) -> Tensor:
+    """Flatten everything but the batch: (B, ...) to (B, D), also where D is 1 or B is 0.
+
+    Args:
+        t: (B, ...).
+
+    Example:
+        >>> as_rows(torch.zeros(3)).shape, as_rows(torch.zeros(0, 2, 2)).shape
+        (torch.Size([3, 1]), torch.Size([0, 4]))
+    """
+    return t.flatten(1) if t.ndim > 1 else t.unsqueeze(1)
 
 
 def relative_residual(a: Tensor, b: Tensor, scale: Tensor | float) -> Tensor:
@@ -26,20 +41,20 @@ def relative_residual(a: Tensor, b: Tensor, scale: Tensor | float) -> Tensor:
         >>> relative_residual(torch.tensor([[3.0, 1.0]]), torch.tensor([[1.0, 1.0]]), 2.0)
         tensor([1.])
     """
-    squares = (widen(a) - widen(b)).square().reshape(a.shape[0], -1)
-    return squares.mean(1) / scale
+    return as_rows((widen(a) - widen(b)).square()).mean(1) / scale
 
 
-def relative_to_variance(error: Tensor, y: Tensor) -> Tensor:
+def relative_to_variance(error: Tensor, y: Tensor, pool: Callable[[Tensor], Tensor] | None = None) -> Tensor:
     """Divide squared errors of samples by the variance of the outputs over the samples of all ranks.
 
     ``r_b = e_b / V`` with ``V = mean (y - mean y)^2``, V being differentiated too: the quotient does not change when y
     is scaled, so that minimising it cannot shrink the outputs. Its mean over ranks has the value and the gradient of
-    the quotient on the global batch.
+    the quotient on the global batch. A single row has no variance: its power ``mean y^2`` stands in.
 
     Args:
         error: (B,), mean squares in the units of ``y`` squared.
-        y: (B, ...), outputs.
+        y: (B, ...), outputs; (R, ...) where samples have several rows, such as the nodes of graphs.
+        pool: Then averages (R, ...) to (B, ...), so that all samples weigh the same.
 
     Returns:
         (B,), at least float32.
@@ -50,16 +65,19 @@ def relative_to_variance(error: Tensor, y: Tensor) -> Tensor:
         >>> relative_to_variance(torch.tensor([2.0, 4.0]), torch.tensor([[1.0], [-1.0]]))
         tensor([2., 4.])
     """
-    y, error = widen(y).reshape(len(y), -1), widen(error)
-    features = y.shape[1]
+    y, error = as_rows(widen(y)), widen(error)
+    features, pool = y.shape[1], pool or (lambda rows: rows)
     seen = y.detach()
-    sums = torch.cat([seen.sum(0), (seen * seen).sum(0), error.detach().sum()[None], seen.new_tensor([float(len(y))])])
+    counts = seen.new_tensor([float(len(error)), float(len(y))])
+    sums = torch.cat([pool(seen).sum(0), pool(seen * seen).sum(0), error.detach().sum()[None], counts])
     sums = sum_over_ranks(sums)
-    mean, power, total = sums[:features] / sums[-1], (sums[features:-2] / sums[-1]).mean(), sums[-2] / sums[-1]
+    samples, rows = sums[-2:]
+    mean, power, total = sums[:features] / samples, (sums[features:-3] / samples).mean(), sums[-3] / samples
+    mean = torch.where(rows > 1, mean, torch.zeros_like(mean))
     variance = power - mean.square().mean()
     # an answer that is (nearly) constant has no scale of its own: a thousandth of its power bounds the quotient
     floor = (1e-3 * power).clamp_min(1e-12)
     scale = torch.maximum(variance, floor)
-    spread = (y - mean).square().mean(1)
+    spread = pool((y - mean).square().mean(1))
     slope = torch.where(variance > floor, total / scale.square(), torch.zeros_like(scale))
     return error / scale - slope * (spread - spread.detach())

@@ -215,6 +215,43 @@ def canonical_basis(a: Tensor, affine: bool = False, rtol: float = RANK_TOLERANC
     return basis[order].to(a)
 
 
+def canonical_fields(a: Tensor, rtol: float = RANK_TOLERANCE) -> Tensor:
+    """Rotate an orthonormal basis of a span of polynomial fields until it is sparse, then fix scale and sign.
+
+    As `canonical_basis`, for coefficients whose first d + 1 columns are the rows of a homogeneous matrix. A field whose
+    norm is mostly in these is scaled and signed as that matrix; any other has Frobenius norm sqrt(2), the largest
+    coefficient being positive.
+
+    Args:
+        a: (K, d, M) coefficients.
+        rtol: Relative size from which on a direction of the span counts.
+
+    Returns:
+        (r, d, M), of the type of ``a``, r the rank.
+
+    Example:
+        >>> canonical_fields(torch.tensor([[[0.0, -3.0, 0.0], [3.0, 0.0, 0.0]]]))
+        tensor([[[ 0., -1.,  0.],
+                 [ 1.,  0.,  0.]]])
+    """
+    span = orthonormal_span(a, rtol)
+    if len(span) == 0:
+        return span.to(a)
+    fields = _sparsify(_pivot(span.flatten(1))).reshape(-1, *a.shape[1:])
+    matrices = torch.nn.functional.pad(fields[..., : a.shape[1] + 1], (0, 0, 0, 1))
+    sizes = torch.linalg.matrix_norm(matrices)
+    scaled = _fix_sign(unit_speed(matrices, affine=True))
+    # by how much, and which way, the affine part was changed
+    factor = (scaled * matrices).flatten(1).sum(1) / sizes.square().clamp_min(torch.finfo(sizes.dtype).tiny)
+    flat = fields.flatten(1)
+    largest = flat.gather(1, (flat.abs() >= 0.9 * flat.abs().amax(1, keepdim=True)).int().argmax(1, keepdim=True))
+    norms = flat.norm(dim=1)
+    other = math.sqrt(2) * largest.squeeze(1).sign() / norms
+    scaled = fields * torch.where(sizes > 0.9 * norms, factor, other)[:, None, None]
+    # no negative zeros
+    return (scaled + 0.0).to(a)
+
+
 def _skew(a: Tensor, affine: bool) -> Tensor:
     linear = a[:, :-1, :-1] if affine else a
     return (linear - linear.mT) / 2

@@ -6,6 +6,8 @@ rotation of an image that is not square is a true rotation.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -84,6 +86,95 @@ def sample_image(image: Tensor, points: Tensor, padding: str = "zeros") -> Tenso
         points = points * points.new_tensor((longer / width, longer / height))
     grid = points.reshape(points.shape[0], height, width, 2).expand(image.shape[0], -1, -1, -1)
     return F.grid_sample(image, grid, mode="bilinear", padding_mode=padding, align_corners=False)
+
+
+def sample_nearest(image: Tensor, points: Tensor, fill: float = 0) -> Tensor:
+    """Read an image of any type at the pixels nearest to given points; no gradient reaches anything.
+
+    Args:
+        image: (B, C, H, W).
+        points: (B, H*W, 2) or (1, H*W, 2), in the coordinates of this module; point ``i`` fills the ``i``-th pixel.
+        fill: What lies outside.
+
+    Returns:
+        (B, C, H, W) of the type of the image.
+
+    Example:
+        >>> image = torch.arange(6).reshape(1, 1, 2, 3)
+        >>> bool(sample_nearest(image, pixel_coordinates(2, 3)[None]).eq(image).all())
+        True
+    """
+    height, width = image.shape[-2:]
+    size = points.new_tensor((width, height))
+    place = (points.detach() / pixel_size(height, width) + size / 2).floor()
+    inside = ((place >= 0) & (place < size)).all(-1)
+    column, row = place.where(inside.unsqueeze(-1), 0).long().unbind(-1)
+    index = (row * width + column).unsqueeze(1).expand(*image.shape[:2], -1)
+    read = image.flatten(2).gather(2, index)
+    return read.where(inside.unsqueeze(1), torch.full_like(read[:1, :1, :1], fill)).reshape(image.shape)
+
+
+def read_canvas(canvas_size: Sequence[int] | None) -> tuple[int, int] | None:
+    """Check the shape of an image.
+
+    Args:
+        canvas_size: (height, width), or None.
+
+    Returns:
+        The same as a tuple of whole numbers.
+
+    Raises:
+        InvalidSetting: It is something else.
+
+    Example:
+        >>> read_canvas([480, 640])
+        (480, 640)
+    """
+    if canvas_size is None:
+        return None
+    if len(canvas_size) != 2 or not all(side == int(side) and side > 0 for side in canvas_size):
+        raise InvalidSetting(
+            f"canvas_size={canvas_size!r}", "(height, width), two positive numbers of pixels", "Give the image's shape."
+        )
+    return int(canvas_size[0]), int(canvas_size[1])
+
+
+def frame_to_pixels(points: Tensor, height: int, width: int, shift: bool = True) -> Tensor:
+    """Turn coordinates of this module into pixels, counted from the outer corner of the first pixel.
+
+    Args:
+        points: (..., 2).
+        height: Pixels down.
+        width: Pixels across.
+        shift: Whether the origin moves too; not for velocities.
+
+    Returns:
+        (..., 2).
+
+    Example:
+        >>> frame_to_pixels(torch.tensor([0.0, 0.0]), 4, 6)
+        tensor([3., 2.])
+    """
+    pixels = points / pixel_size(height, width)
+    return pixels + points.new_tensor((width / 2, height / 2)) if shift else pixels
+
+
+def pixels_to_frame(pixels: Tensor, height: int, width: int) -> Tensor:
+    """Turn pixels, counted from the outer corner of the first pixel, into coordinates of this module.
+
+    Args:
+        pixels: (..., 2).
+        height: Pixels down.
+        width: Pixels across.
+
+    Returns:
+        (..., 2).
+
+    Example:
+        >>> pixels_to_frame(torch.tensor([0.0, 0.0]), 4, 4)
+        tensor([-1., -1.])
+    """
+    return (pixels - pixels.new_tensor((width / 2, height / 2))) * pixel_size(height, width)
 
 
 def image_gradient(image: Tensor, method: str = "central") -> Tensor:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from lightning_symmetry.exceptions import DimensionMismatch
+from lightning_symmetry.exceptions import DimensionMismatch, InvalidSetting
 from lightning_symmetry.functional.expm import Structure, expm
 from lightning_symmetry.functional.precision import full_precision, working_dtype
 from lightning_symmetry.functional.random import Rng
@@ -51,10 +52,12 @@ class LateParameters(nn.Module, ABC):
 
 
 class Group(LateParameters, ABC):
-    """A group of transformations of d-dimensional space that contains a matrix Lie group, times a finite part.
+    """A group of transformations of d-dimensional space: the flows of K vector fields, times a finite part.
 
-    Its generators ``L_k`` are matrices; those of a group that translates are homogeneous: (d+1, d+1) with last row
-    zero. A shipped contract, ``lightning_symmetry.testing.GroupContract``, checks every law.
+    The generators ``L_k`` of a linear group are matrices; those of a group that translates are homogeneous: (d+1, d+1)
+    with last row zero. Any other group overrides ``coefficients``, ``exp`` and ``field``. ``a * b`` is the product of
+    two groups and ``a | b`` their union. A shipped contract, ``lightning_symmetry.testing.GroupContract``, checks every
+    law.
 
     Args:
         dim: Dimension d of the space; None until ``bind``.
@@ -65,6 +68,8 @@ class Group(LateParameters, ABC):
 
     structure: Structure = "general"
     acts_on: ClassVar[Kind] = "space"
+    makers: ClassVar[dict[str, Callable[..., Group]]] = {}
+    """Of "product", "union" and "given": their modules, which need this one, enter them here."""
 
     def __init__(self, dim: int | None = None) -> None:
         super().__init__()
@@ -86,13 +91,72 @@ class Group(LateParameters, ABC):
     def sentence(self) -> str:
         """The group as the grammar reads it back, in the words that made it: binding does not change it."""
 
-    @abstractmethod
+    @property
+    def linear(self) -> bool:
+        """Whether the generators are matrices, homogeneous ones included."""
+        return True
+
     def basis(self) -> Tensor:
-        """Give the generators.
+        """Give the generators of a linear group.
 
         Returns:
             (K, n, n) with n = d, or n = d + 1 and last row zero for a group that translates.
+
+        Raises:
+            InvalidSetting: The generators are no matrices.
         """
+        raise InvalidSetting(
+            f"{self.sentence}, whose generators are no matrices",
+            "a linear group",
+            "Use coefficients() or field(), which every group has.",
+        )
+
+    def coefficients(self) -> Tensor:
+        """Give the numbers that make each generator.
+
+        Returns:
+            (K, ...): for a linear group its basis.
+        """
+        return self.basis()
+
+    def pattern(self) -> Tensor:
+        """Tell which numbers a generator of this kind of group may use.
+
+        Returns:
+            Zeros and ones, of the shape of one generator: everything but a homogeneous last row.
+        """
+        mask = torch.ones_like(self.coefficients()[:1].sum(0))
+        if self.affine:
+            mask[-1] = 0
+        return mask
+
+    def norms(self) -> Tensor:
+        """Measure the generators.
+
+        Returns:
+            (K,) Frobenius norms, differentiable.
+        """
+        return torch.linalg.vector_norm(self.coefficients().flatten(1), dim=1)
+
+    def fix(self, coefficients: Tensor | None = None) -> Group:
+        """Make the group of fixed generators of this kind.
+
+        Args:
+            coefficients: (K, ...), shaped as those of this group; None keeps the present ones.
+
+        Returns:
+            A group that cannot be learnt, bound to the same space, without a finite part.
+        """
+        basis = self.coefficients() if coefficients is None else coefficients
+        return self.makers["given"](basis.detach(), affine=self.affine)
+
+    def dump(self) -> dict[str, Any]:
+        """Describe the group, generators as they stand, in plain values and tensors that ``restore`` reads."""
+        return {"sentence": self.sentence}
+
+    def learnt(self) -> list[bool]:
+        """Tell for each generator whether training can change it: only then is its norm evidence."""
+        return [self.learnable] * self.count
 
     @abstractmethod
     def bind(self, dim: int | None, affine: bool | None = None) -> Self:
@@ -111,13 +175,18 @@ class Group(LateParameters, ABC):
 
     @property
     def discrete(self) -> Element | None:
-        """All elements of the finite part, the identity among them; None where there is none."""
+        """All elements of the finite part, the identity first; None where there is none."""
         return None
 
     @property
     def learnable(self) -> bool:
         """Whether training can change it."""
         return any(p.requires_grad for p in self.parameters())
+
+    @property
+    def closed(self) -> bool:
+        """Whether products of its elements belong to it: of all but unions."""
+        return True
 
     def part(self, kind: Kind) -> Group | None:
         """Give the factor that moves one kind of thing; None where this group leaves it alone.
@@ -130,31 +199,59 @@ class Group(LateParameters, ABC):
         """
         return self if kind == self.acts_on else None
 
-    def draw_finite(self, rng: Rng, *shape: int, device: torch.device | None = None) -> Element | None:
+    def __mul__(self, other: Group) -> Group:
+        """Make the product with another group."""
+        return self.makers["product"]([self, other])
+
+    def __or__(self, other: Group) -> Group:
+        """Make the union with another group."""
+        return self.makers["union"]([self, other])
+
+    def draw(self, t: Tensor, rng: Rng) -> Element:
+        """Make random elements from random coordinates: ``exp(t)`` times a uniform element of the finite part.
+
+        Args:
+            t: (B, n, K), n draws for each of B samples.
+            rng: Source of randomness of the finite part, and of what takes part in a union.
+
+        Returns:
+            B*n elements; they remember their coordinates where there is no finite part.
+        """
+        t, finite = self.select(t, rng)
+        g = self.exp(t.flatten(0, 1))
+        return g if finite is None else g @ finite
+
+    def draw_finite(self, rng: Rng, rows: int, n: int = 1, device: torch.device | None = None) -> Element | None:
         """Draw uniform elements of the finite part.
 
         Args:
             rng: Source of randomness.
-            *shape: How many, the first number being that of samples; the result has a row for each.
+            rows: Number B of samples.
+            n: Draws a sample.
             device: Where the draws are made.
 
         Returns:
-            Elements, or None where there is no finite part.
+            B*n elements, or None where there is no finite part.
         """
-        finite = self.discrete
-        return None if finite is None else finite[rng.integers(len(finite), *shape, device=device).flatten()]
+        return self.select(torch.zeros(rows, n, self.count, device=device), rng)[1]
 
-    def select(self, t: Tensor, rng: Rng) -> Tensor:
-        """Let a group that is no connected whole choose which of its coordinates may be active together.
+    def select(self, t: Tensor, rng: Rng, active: Tensor | None = None) -> tuple[Tensor, Element | None]:
+        """Draw the finite part, and in a union what takes part at all, so that both agree.
 
         Args:
             t: (B, n, K) coordinates.
             rng: Source of randomness.
+            active: (B, n) of bool: where this group takes part; elsewhere nothing moves.
 
         Returns:
-            (B, n, K); unchanged for all groups but unions.
+            The coordinates, zero where they take no part, and B*n elements of the finite part, or None.
         """
-        return t
+        finite = self.discrete
+        t = t if active is None else t * active.unsqueeze(-1)
+        if finite is None:
+            return t, None
+        index = rng.integers(len(finite), *t.shape[:2], device=t.device)
+        return t, finite[(index if active is None else index * active).flatten()]
 
     def exp(self, t: Tensor) -> Element:
         """Make elements from algebra coordinates.
@@ -171,12 +268,7 @@ class Group(LateParameters, ABC):
             DimensionMismatch: There is not one coordinate a generator.
         """
         basis = self.basis()
-        if t.ndim != 2 or t.shape[1] != basis.shape[0]:
-            raise DimensionMismatch(
-                f"coordinates of shape {tuple(t.shape)}",
-                f"(B, {basis.shape[0]})",
-                "Give one coordinate for each generator.",
-            )
+        self._check_coordinates(t)
         with full_precision(t.device):
             t = t.to(working_dtype(t.dtype))
             # Not a matrix product: TF32 would round the coordinates.
@@ -197,10 +289,7 @@ class Group(LateParameters, ABC):
         dtype = working_dtype(p.dtype)
         d = p.shape[-1]
         basis = self.basis().to(dtype)
-        if d != self.dim:
-            raise DimensionMismatch(
-                f"points of length {d}", f"length {self.dim}", "Bind the group to the data's space."
-            )
+        self._check_points(p)
         with full_precision(p.device):
             # (K, d) numbers for each coordinate of the point, summed coordinate by coordinate, untouched by TF32.
             parts = p.to(dtype)[..., None, None].unbind(-3)
@@ -221,86 +310,24 @@ class Group(LateParameters, ABC):
         Returns:
             n elements; they remember their coordinates where there is no finite part.
         """
-        like = self.basis()
-        t = rng.uniform(n, self.count, device=like.device, dtype=working_dtype(like.dtype))
-        g = self.exp(self.select(((2 * t - 1) * width).unsqueeze(1), rng).squeeze(1))
-        finite = self.draw_finite(rng, n, device=like.device)
-        return g if finite is None else g @ finite
+        like = self.coefficients()
+        t = rng.uniform(n, 1, self.count, device=like.device, dtype=working_dtype(like.dtype))
+        return self.draw((2 * t - 1) * width, rng)
+
+    def _check_coordinates(self, t: Tensor) -> None:
+        if t.ndim != 2 or t.shape[1] != self.count:
+            raise DimensionMismatch(
+                f"coordinates of shape {tuple(t.shape)}",
+                f"(B, {self.count})",
+                "Give one coordinate for each generator.",
+            )
+
+    def _check_points(self, p: Tensor) -> None:
+        if p.shape[-1] != self.dim:
+            raise DimensionMismatch(
+                f"points of length {p.shape[-1]}", f"length {self.dim}", "Bind the group to the data's space."
+            )
 
     def _exponential(self, matrix: Tensor) -> Tensor:
         """Exponentiate combinations of the generators, (B, n, n)."""
         return expm(matrix, self.structure)
-
-
-class KnownGroup(Group, ABC):
-    """A group whose generators follow from the dimension.
-
-    Args:
-        dim: Dimension d of the space; None until ``bind``.
-
-    Raises:
-        DimensionMismatch: The group does not exist in that dimension.
-    """
-
-    translates = False
-
-    def __init__(self, dim: int | None = None) -> None:
-        super().__init__(dim)
-        self._basis: Tensor | None
-        self.register_buffer("_basis", None, persistent=False)
-        if dim is not None:
-            self.bind(dim)
-
-    @abstractmethod
-    def generators(self, dim: int) -> Tensor:
-        """Write the generators down.
-
-        Args:
-            dim: Dimension d.
-
-        Returns:
-            (K, n, n), n = d or d + 1, float32 (the entries are whole numbers, exact in every type).
-
-        Raises:
-            DimensionMismatch: The group does not exist in that dimension.
-        """
-
-    @property
-    def affine(self) -> bool:
-        """Whether it translates."""
-        return self.translates
-
-    @property
-    def count(self) -> int:
-        """Number K of generators."""
-        return self.basis().shape[0]
-
-    @property
-    def sentence(self) -> str:
-        """The group as the grammar reads it back."""
-        name = name_in_words(type(self))
-        return name if self._given_dim is None else f"{name}({self._given_dim})"
-
-    def basis(self) -> Tensor:
-        """Give the generators, (K, n, n)."""
-        if self._basis is None:
-            raise DimensionMismatch(
-                f"{type(self).__name__} without a dimension",
-                "the dimension of the space that it moves",
-                f"Write {type(self).__name__}(dim), or call bind(dim).",
-            )
-        return self._basis
-
-    def bind(self, dim: int | None, affine: bool | None = None) -> Self:
-        """Complete a dimension that was left open, or check the one that was given."""
-        if dim is None or dim == self.dim:
-            return self
-        if self.dim is not None:
-            raise DimensionMismatch(
-                f"data in {dim} dimensions",
-                f"{self.dim}, where {self.sentence} acts",
-                f"Write {type(self).__name__}({dim}), or leave the dimension out.",
-            )
-        self._basis = self.generators(dim)
-        self.dim = dim
-        return self

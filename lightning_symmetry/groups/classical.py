@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lightning_symmetry.exceptions import DimensionMismatch
-from lightning_symmetry.groups.base import KnownGroup
 from lightning_symmetry.groups.element import AffineMap
+from lightning_symmetry.groups.known import KnownGroup
 
 
 def _elementary(dim: int, entries: list[list[tuple[int, int, float]]]) -> Tensor:
@@ -208,6 +208,7 @@ class Translation(KnownGroup):
         tensor([[1., 2.]])
     """
 
+    structure = "rigid"
     translates = True
 
     def generators(self, dim: int) -> Tensor:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from lightning_symmetry.exceptions import DimensionMismatch, InvalidSetting
-from lightning_symmetry.groups.base import KnownGroup
 from lightning_symmetry.groups.element import AffineMap
+from lightning_symmetry.groups.known import KnownGroup
 
 
 class FinitePlaneGroup(KnownGroup, ABC):

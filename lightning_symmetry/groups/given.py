@@ -79,6 +79,12 @@ class Given(Group):
         """Give the generators, (K, n, n)."""
         return self._basis
 
+    def dump(self) -> dict[str, Any]:
+        """Describe the generators; their file is not needed again."""
+        if self.dim is None:
+            raise InvalidSetting("given generators without dimension", "ones that have seen data", "Bind the group.")
+        return {"sentence": "given", "dim": self.dim, "affine": self.affine, "basis": self.basis()}
+
     def bind(self, dim: int | None, affine: bool | None = None) -> Self:
         """Complete a dimension that was left open, or check the one that was given."""
         if dim is None or dim == self.dim:
@@ -109,3 +115,6 @@ def _read(path: str | Path) -> Tensor:
     if "basis" not in tensors and len(tensors) != 1:
         raise InvalidFile(f"{path} with {sorted(tensors)}", "the key 'basis'", remedy)
     return tensors.get("basis", next(iter(tensors.values())))
+
+
+Group.makers["given"] = Given

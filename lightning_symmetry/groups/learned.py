@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import final
+from typing import Any, final
 
 import torch
 import torch.nn.functional as F
@@ -133,6 +133,14 @@ class Learned(Group):
                 f"{self.sentence} without a dimension", "the dimension of the data", "Call bind(dim, affine)."
             )
         return self.weight * self.mask
+
+    def pattern(self) -> Tensor:
+        """Tell which entries the mask leaves free, (n, n)."""
+        return super().pattern() if self.mask is None else self.mask
+
+    def dump(self) -> dict[str, Any]:
+        """Describe the generators as they stand."""
+        return {"sentence": "given", "dim": self.dim, "affine": self.affine, "basis": self.basis()}
 
     def _sizes(self, dim: int) -> list[int]:
         if self.blocks is None:

@@ -51,6 +51,30 @@ def build_by_name(words: str, table: Mapping[str, Callable[..., T]], kind: Any, 
         raise SentenceError(got, "arguments that it takes", f"See the {noun}'s docstring.") from error
 
 
+def split_outside_brackets(text: str, symbol: str) -> list[str]:
+    """Split words at a symbol, but not within brackets.
+
+    Args:
+        text: Any words.
+        symbol: A single character.
+
+    Returns:
+        The parts, without blanks around them; one part where the symbol does not occur.
+
+    Example:
+        >>> split_outside_brackets("(SO(2) | scale) * translation", "*")
+        ['(SO(2) | scale)', 'translation']
+    """
+    parts, depth = [""], 0
+    for c in text:
+        depth += (c in "([") - (c in ")]")
+        if c == symbol and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += c
+    return [part.strip() for part in parts]
+
+
 def _read_arguments(words: str, text: str) -> tuple[list[Any], dict[str, Any]]:
     try:
         call = ast.parse(f"f({text})", mode="eval").body

@@ -151,17 +151,17 @@ class Permutations(Group):
             )
         return Permutation(torch.tensor(list(permutations(range(self._size))), device=self._like.device))
 
-    def draw_finite(self, rng: Rng, *shape: int, device: torch.device | None = None) -> Permutation:
+    def select(self, t: Tensor, rng: Rng, active: Tensor | None = None) -> tuple[Tensor, Permutation]:
         """Draw uniform permutations, one a row, without listing them."""
-        keys = rng.uniform(*shape, self._size, device=device, dtype=torch.float64)
-        return Permutation(keys.flatten(0, -2).argsort(-1))
+        keys = rng.uniform(*t.shape[:2], self._size, device=t.device, dtype=torch.float64)
+        if active is not None:
+            # keys that grow leave the nodes in their places
+            keys = torch.where(active.unsqueeze(-1), keys, torch.arange(self._size, device=t.device).double())
+        return t, Permutation(keys.flatten(0, 1).argsort(-1))
 
     def exp(self, t: Tensor) -> Permutation:
         """Give identities: (B, 0) coordinates to B of them."""
-        if t.ndim != 2 or t.shape[1]:
-            raise DimensionMismatch(
-                f"coordinates of shape {tuple(t.shape)}", "(B, 0)", "Permutations have no generators."
-            )
+        self._check_coordinates(t)
         return Permutation(torch.arange(self._size, device=t.device).repeat(t.shape[0], 1), t)
 
     def field(self, p: Tensor) -> Tensor:

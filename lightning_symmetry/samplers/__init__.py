@@ -7,13 +7,39 @@ from typing import Any
 
 from lightning_symmetry.groups.naming import build_by_name
 from lightning_symmetry.samplers.base import Sampler
+from lightning_symmetry.samplers.bounds import learns_widths, limit_widths, width_bounds
+from lightning_symmetry.samplers.haar import Haar
 from lightning_symmetry.samplers.normal import Normal
 from lightning_symmetry.samplers.one_hot import OneHot
+from lightning_symmetry.samplers.pca_frames import PCAFrames
+from lightning_symmetry.samplers.point_frames import PointFrames
+from lightning_symmetry.samplers.polar import Polar
 from lightning_symmetry.samplers.uniform import Uniform
 
-__all__ = ["Normal", "OneHot", "Sampler", "Uniform", "by_name"]
+__all__ = [
+    "Haar",
+    "Normal",
+    "OneHot",
+    "PCAFrames",
+    "PointFrames",
+    "Polar",
+    "Sampler",
+    "Uniform",
+    "by_name",
+    "learns_widths",
+    "limit_widths",
+    "width_bounds",
+]
 
-_TABLE: dict[str, Callable[..., Sampler]] = {"normal": Normal, "onehot": OneHot, "uniform": Uniform}
+_TABLE: dict[str, Callable[..., Sampler]] = {
+    "haar": Haar,
+    "normal": Normal,
+    "onehot": OneHot,
+    "pcaframes": PCAFrames,
+    "pointframes": PointFrames,
+    "polar": Polar,
+    "uniform": Uniform,
+}
 
 
 def by_name(name: str, *args: Any, **kwargs: Any) -> Sampler:

@@ -10,11 +10,11 @@ from torch import Tensor
 
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.groups import Group
-from lightning_symmetry.samplers.base import Sampler
+from lightning_symmetry.samplers.base import CoordinateSampler
 
 
 @final
-class OneHot(Sampler):
+class OneHot(CoordinateSampler):
     """One active generator a draw, chosen uniformly, with a coordinate uniform in [-width, width].
 
     Penalties then belong to one generator each, which gives statistics a generator for free.

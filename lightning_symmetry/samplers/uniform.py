@@ -10,11 +10,11 @@ from torch import Tensor
 
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.groups import Group
-from lightning_symmetry.samplers.base import Sampler
+from lightning_symmetry.samplers.base import CoordinateSampler
 
 
 @final
-class Uniform(Sampler):
+class Uniform(CoordinateSampler):
     """Every coordinate uniform in [-width, width], independently.
 
     Args:

@@ -17,6 +17,12 @@ from lightning_symmetry.groups import Element, Group, Learned
 from lightning_symmetry.testing.base import Contract, UntouchedGenerator, require
 
 
+class _Marked(Tensor):
+    """A subclass with an attribute, as tv_tensors are."""
+
+    mark: str
+
+
 class ActionContract(Contract):
     """The laws of ``Action``.
 
@@ -38,6 +44,10 @@ class ActionContract(Contract):
     """Whether ``act(g @ h) = act(g) act(h)`` for all pairs; otherwise only along one-parameter groups."""
     moves = True
     """Whether anything moves; a still action also accepts whole numbers."""
+    whole_numbers = False
+    """Whether whole numbers are moved too; they need no ``lie``. An action on nothing else gives such ``data``."""
+    any_map = True
+    """Whether every linear map acts, not only the elements of ``group``."""
     tolerance = 1e-9
     """Largest error of the group laws, relative to the largest value; say why where it is not rounding."""
     width = 0.5
@@ -53,25 +63,29 @@ class ActionContract(Contract):
 
     @abstractmethod
     def data(self, rows: int) -> Tensor:
-        """Make data, (rows, ...), float64."""
+        """Make data, (rows, ...), float64; whole numbers only for an action that moves nothing else."""
 
     def _setting(self) -> tuple[Action, Group, Tensor]:
         action, group, x = self.make(), self.group().double(), self.data(self.rows)
         action.bind(x, group)
-        return action.to(x.dtype), group, x
+        return action.double(), group, x
 
     def _element(self, group: Group, counter: int, factor: float = 1.0) -> Element:
+        finite = None if group.count else group.draw_finite(self.rng(counter), self.rows)
+        if finite is not None:
+            return finite
         t = self.rng(counter).normal(self.rows, group.count, dtype=torch.float64)
         return group.exp(factor * self.width * t)
 
     def _close(self, a: Tensor, b: Tensor) -> None:
-        error, size = float((a - b).abs().max()), float(b.abs().max())
+        require(a.shape == b.shape and a.dtype == b.dtype, "data keep their shape and type")
+        error, size = float((a - b).detach().abs().max()), float(b.detach().abs().max())
         require(error <= self.tolerance * max(size, 1e-12), f"an error of {error:.2e} for values up to {size:.2e}")
 
     def test_identity(self) -> None:
         """The identity leaves the data as they are."""
         action, group, x = self._setting()
-        g = group.exp(torch.zeros(self.rows, group.count, dtype=x.dtype))
+        g = group.exp(torch.zeros(self.rows, group.count, dtype=torch.float64))
         assert_close(action.act(g, x), x, atol=1e-9, rtol=1e-9)
 
     def test_inverse(self) -> None:
@@ -104,12 +118,12 @@ class ActionContract(Contract):
         """``lie`` is the central difference of ``act`` along every generator."""
         action, group, x = self._setting()
         step = 1e-5
-        derivative = action.lie(group, x)
+        derivative = action.lie(group, x).detach()
         require(derivative.shape == (self.rows, group.count, *x.shape[1:]), "lie gives (B, K, ...)")
         for k in range(group.count):
-            t = torch.zeros(self.rows, group.count, dtype=x.dtype)
+            t = torch.zeros(self.rows, group.count, dtype=torch.float64)
             t[:, k] = step
-            change = (action.act(group.exp(t), x) - action.act(group.exp(-t), x)) / (2 * step)
+            change = (action.act(group.exp(t), x) - action.act(group.exp(-t), x)).detach() / (2 * step)
             scale = max(float(change.abs().max()), 1e-3)
             require(
                 float((derivative[:, k] - change).abs().max()) < 1e-3 * scale, f"lie of generator {k} is a derivative"
@@ -124,12 +138,15 @@ class ActionContract(Contract):
     def test_gradients(self) -> None:
         """They reach the data, learnable generators and learnable representations."""
         action, group, x = self._setting()
-        if not self.moves:
+        if not self.moves or not x.is_floating_point():
             return
-        learned = Learned(count=max(group.count, 1), seed=1).bind(group.dim, affine=group.affine)
         x.requires_grad_()
-        action.act(self._element(learned, 1), x).square().mean().backward()
-        owners = [x, *action.parameters()] if list(action.parameters()) else [x, *learned.parameters()]
+        owners, g = [x, *action.parameters()], self._element(group, 1)
+        if self.any_map and group.part("space") is not None:
+            learned = Learned(count=max(group.count, 1), seed=1).bind(group.dim, affine=group.affine)
+            g = self._element(learned, 1)
+            owners = owners if list(action.parameters()) else [x, *learned.parameters()]
+        action.act(g, x).square().mean().backward()
         for owner in owners:
             gradient = owner.grad
             require(gradient is not None and bool(gradient.isfinite().all()), "gradients are finite")
@@ -139,6 +156,8 @@ class ActionContract(Contract):
         """Data keep their type; short types are moved in float32, with or without autocast."""
         action, group, x = self._setting()
         g = self._element(group, 1)
+        if not x.is_floating_point():
+            return
         full = action.act(g, x)
         for dtype, tolerance in ((torch.float32, 1e-3), (torch.bfloat16, 0.1), (torch.float16, 0.02)):
             moved, derivative = action.act(g, x.to(dtype)), action.lie(group, x.to(dtype))
@@ -150,14 +169,25 @@ class ActionContract(Contract):
         assert_close(under, action.act(g, x.float()), atol=1e-6, rtol=1e-6)
 
     def test_whole_numbers(self) -> None:
-        """Whole numbers are refused, unless nothing moves."""
+        """Whole numbers are refused, unless the action says otherwise; then they stay whole."""
         action, group, x = self._setting()
         try:
             moved = action.act(self._element(group, 1), x.long())
         except ActionMismatch:
-            require(self.moves, "a still action accepts whole numbers")
+            require(self.moves and not self.whole_numbers, "whole numbers are accepted")
             return
-        require(not self.moves and torch.equal(moved, x.long()), "whole numbers cannot be moved")
+        require(self.whole_numbers or not self.moves, "whole numbers cannot be moved")
+        require(moved.dtype == torch.long and moved.shape == x.shape, "whole numbers stay whole")
+        require(self.moves or torch.equal(moved, x.long()), "a still action changes nothing")
+
+    def test_subclasses(self) -> None:
+        """A tensor subclass keeps its class and its attributes; the result is that of the plain tensor."""
+        action, group, x = self._setting()
+        g, dressed = self._element(group, 1), x.clone().as_subclass(_Marked)
+        dressed.mark = "kept"
+        moved = action.act(g, dressed)
+        require(type(moved) is _Marked and moved.__dict__ == {"mark": "kept"}, "class and attributes survive")
+        assert_close(moved.as_subclass(Tensor), action.act(g, x), atol=0, rtol=0)
 
     def test_left_alone(self) -> None:
         """Neither the data nor torch's generator are changed."""

@@ -57,7 +57,27 @@ class BalancerContract(Contract):
     def test_round_trips(self) -> None:
         """A saved state goes on as the original would."""
         balancer, twin = self.make(), self.make()
-        balancer(torch.ones(self.terms), self.call(0))
+        self.train(balancer, 0, 8)
         twin.load_state_dict(balancer.state_dict())
         for other in (twin, pickle.loads(pickle.dumps(balancer))):
-            require(other.strengths(self.terms, 1) == balancer.strengths(self.terms, 1), "twins agree")
+            require(other.strengths(self.terms, 9) == balancer.strengths(self.terms, 9), "twins agree")
+        for one in (balancer, twin):
+            self.train(one, 8, 16)
+        require(twin.strengths(self.terms, 17) == balancer.strengths(self.terms, 17), "and go on alike")
+
+    def test_reads_no_units(self) -> None:
+        """What a balancer learns from the task's loss does not depend on the task's units, but for one factor."""
+        plain, scaled = self.make(), self.make()
+        for balancer, unit in ((plain, 1.0), (scaled, 1000.0)):
+            self.train(balancer, 0, 12, unit)
+        for step in (13, 14, 15):
+            left, right = (b.strengths(self.terms, step) for b in (plain, scaled))
+            factors = {round(r / one, 6) for one, r in zip(left, right, strict=True) if one}
+            require(len(factors) <= 1, "all strengths grow by one factor")
+            require(factors <= {1.0, 1000.0}, f"a factor of 1 or that of the units, not {factors}")
+
+    def train(self, balancer: Balancer, first: int, last: int, unit: float = 1.0) -> None:
+        """Let a balancer see some batches."""
+        for step in range(first, last):
+            balancer(torch.ones(self.terms), self.call(step))
+            balancer.observe(unit * (1.0 + 0.5 * (step % 3)), moved=not balancer.is_reference(step))

@@ -22,6 +22,7 @@ class LossContract(Contract):
     Attributes:
         measures_map: Whether the loss is about the network; then it must vanish on an equivariant one.
         lower_bound: What its values never fall below.
+        learns: What its gradients have to reach: "generators", or "widths" of the law.
 
     Example:
         >>> from lightning_symmetry.losses import Equivariance
@@ -35,6 +36,7 @@ class LossContract(Contract):
 
     measures_map: ClassVar[bool] = False
     lower_bound: ClassVar[float] = 0.0
+    learns: ClassVar[str] = "generators"
 
     @abstractmethod
     def make(self) -> Loss:
@@ -45,8 +47,9 @@ class LossContract(Contract):
         return Symmetry(Uniform(SO(2)), "vector(2)", "vector(2)")
 
     def learnt(self) -> Symmetry:
-        """Two generators to be learnt, acting likewise."""
-        return Symmetry(Uniform(Learned(2, 2, affine=False)), "vector(2)", "vector(2)")
+        """Two generators to be learnt, or rotations with widths to be learnt, acting likewise."""
+        law = Uniform(SO(2), 0.5, learnable=True) if self.learns == "widths" else Uniform(Learned(2, 2, affine=False))
+        return Symmetry(law, "vector(2)", "vector(2)")
 
     def call(self, symmetry: Symmetry, broken: bool = False, rows: int = 8) -> Call:
         """Make one call of an equivariant map, or of one that is not."""
@@ -76,12 +79,12 @@ class LossContract(Contract):
             require(bool(self.make()(self.call(self.symmetry())).abs().max() < 1e-10), "zero on an equivariant map")
             require(bool(self.make()(self.call(self.symmetry(), True)).mean() > 1e-4), "positive on a broken one")
 
-    def test_gradients_reach_the_group(self) -> None:
+    def test_gradients_reach_what_is_learnt(self) -> None:
         """What is learnt can be learnt."""
         symmetry = self.learnt()
         self.make()(self.call(symmetry, broken=True)).sum().backward()
-        gradient: Any = next(iter(symmetry.group.parameters())).grad
-        require(gradient is not None and bool(gradient.abs().sum() > 0), "gradients reach the generators")
+        gradient: Any = next(iter(symmetry.parameters())).grad
+        require(gradient is not None and bool(gradient.abs().sum() > 0), f"gradients reach the {self.learns}")
         require(bool(gradient.isfinite().all()), "gradients are finite")
 
     def test_reproducible(self) -> None:

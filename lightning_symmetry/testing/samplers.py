@@ -7,6 +7,7 @@ import pickle
 from abc import abstractmethod
 
 import torch
+import yaml
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -31,6 +32,8 @@ class SamplerContract(Contract):
 
     rows = 6
     draws = 3
+    any_group = True
+    """Whether the law exists on every group, a learned one among them; it then has widths."""
 
     @abstractmethod
     def make(self, group: Group | None = None) -> Sampler:
@@ -80,12 +83,42 @@ class SamplerContract(Contract):
             assert_close(w, weights[rank::2])
 
     def test_gradients(self) -> None:
-        """They reach learnable widths and the group's generators."""
-        sampler = self.make(Learned(2, count=2, affine=False))
+        """They reach learnable widths and the group's generators; a law of some groups only refuses all others."""
+        learned = Learned(2, count=2, affine=False)
+        if not self.any_group:
+            try:
+                self.make(learned)
+            except InvalidSetting:
+                return
+            raise AssertionError("a law refuses the groups on which it does not exist")
+        sampler = self.make(learned)
         g, _ = sampler.sample(self.data(self.rows), self.draws, self.rng())
         self._moved(g).square().sum().backward()
         for parameter in sampler.parameters():
             require(parameter.grad is not None and bool(parameter.grad.abs().sum() > 0), "gradients arrive")
+
+    def test_support(self) -> None:
+        """A list of all elements is a law by itself, and holds what is drawn."""
+        sampler, x = self.make(self.group()), self.data(self.rows)
+        listed = sampler.support(x)
+        if listed is None:
+            return
+        g, weights = listed
+        require(weights.shape[0] == self.rows and len(g) == weights.numel(), "one weight for every element")
+        assert_close(weights.sum(1), torch.ones_like(weights[:, 0]))
+        drawn, _ = sampler.sample(x, self.draws, self.rng())
+        everything = self._moved(g).reshape(self.rows, 1, weights.shape[1], -1)
+        some = self._moved(drawn).reshape(self.rows, self.draws, 1, -1)
+        require(bool((some - everything).abs().amax(-1).amin(-1).max() < 1e-9), "what is drawn is listed")
+
+    def test_settings(self) -> None:
+        """They make the same law again, and are plain values."""
+        sampler, x = self.make(self.group()), self.data(self.rows)
+        again = type(sampler)(self.group(), **sampler.settings)
+        require(yaml.safe_load(yaml.safe_dump(sampler.settings)) == sampler.settings, "settings are plain values")
+        expected, _ = sampler.sample(x, self.draws, self.rng())
+        drawn, _ = again.sample(x, self.draws, self.rng())
+        assert_close(self._moved(drawn), self._moved(expected))
 
     def test_group_comes_later(self) -> None:
         """A sampler without group refuses to draw; with_group completes it and keeps a group that is there."""

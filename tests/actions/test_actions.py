@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 
 from lightning_symmetry import actions
-from lightning_symmetry.actions import Image, Label, Points, Representation, Vector
+from lightning_symmetry.actions import Image, Label, Mask, Points, Representation, Vector
 from lightning_symmetry.exceptions import ActionMismatch, DimensionMismatch, InvalidSetting, UnknownName
 from lightning_symmetry.functional.warp import pixel_coordinates
 from lightning_symmetry.groups import GL, SE, SO, AffineMap, Cyclic, Dihedral, Learned, Translation
@@ -148,9 +151,15 @@ def test_unknown_settings_are_refused() -> None:
         Image(gradient="sobel")
 
 
+def test_the_docs_list_every_name() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "actions.md").read_text()
+    listed = set(re.findall(r"^\| `([a-z]+)", page, re.MULTILINE))
+    assert listed == set(actions._TABLE) - {"representation"}, "representation is another word for learned"
+
+
 def test_names() -> None:
     assert isinstance(actions.by_name("Label"), Label)
-    assert isinstance(actions.by_name("mask"), Image)
+    assert isinstance(actions.by_name("mask"), Mask)
     assert actions.by_name("image(padding='border')").sentence == "image(padding='border')"
     assert isinstance(actions.by_name("learned", scale=0.1), Representation)
     with pytest.raises(UnknownName, match="vector"):

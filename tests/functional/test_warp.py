@@ -5,7 +5,15 @@ import torch
 
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.residuals import relative_residual
-from lightning_symmetry.functional.warp import image_gradient, pixel_coordinates, sample_image
+from lightning_symmetry.functional.warp import (
+    frame_to_pixels,
+    image_gradient,
+    pixel_coordinates,
+    pixels_to_frame,
+    read_canvas,
+    sample_image,
+    sample_nearest,
+)
 
 
 def test_longer_side_spans_two_and_pixels_are_square() -> None:
@@ -69,3 +77,28 @@ def test_relative_residual_is_the_mean_square_over_the_scale() -> None:
     torch.testing.assert_close(relative_residual(a, b, scale), expected)
     torch.testing.assert_close(relative_residual(a[:, 0, 0], b[:, 0, 0], 1.0), (a - b)[:, 0, 0] ** 2)
     assert relative_residual(a.bfloat16(), b.bfloat16(), 1.0).dtype == torch.float32
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (4, 7), (7, 4), (1, 3)])
+def test_the_nearest_pixel_of_a_pixel_is_itself(shape: tuple[int, int]) -> None:
+    classes = torch.arange(2 * shape[0] * shape[1]).reshape(2, 1, *shape)
+    for nudge in (-0.49, 0.0, 0.49):
+        points = pixel_coordinates(*shape)[None] + nudge * 2 / max(shape)
+        assert torch.equal(sample_nearest(classes, points), classes)
+    assert (sample_nearest(classes, pixel_coordinates(*shape)[None] + 3, fill=-1) == -1).all()
+
+
+@pytest.mark.parametrize("shape", [(5, 5), (4, 7), (7, 4)])
+def test_pixels_and_coordinates_of_the_image_undo_each_other(shape: tuple[int, int]) -> None:
+    height, width = shape
+    centres = torch.cartesian_prod(torch.arange(height), torch.arange(width)).flip(1) + 0.5
+    torch.testing.assert_close(pixels_to_frame(centres, *shape), pixel_coordinates(*shape))
+    torch.testing.assert_close(frame_to_pixels(pixel_coordinates(*shape), *shape), centres)
+    torch.testing.assert_close(frame_to_pixels(torch.ones(2), *shape, shift=False), torch.full((2,), max(shape) / 2))
+
+
+def test_a_canvas_is_a_height_and_a_width() -> None:
+    assert read_canvas(None) is None and read_canvas([4, 6]) == (4, 6)
+    for wrong in ((4,), (4, 0), (4, 6, 3), (4.5, 6)):
+        with pytest.raises(InvalidSetting):
+            read_canvas(wrong)
