@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor
 from lightning_symmetry.exceptions import InvalidFile, InvalidSetting
 
 FORMAT = 1
+_REMEDY = "Save it again with Symmetry.save, or give the folder of a finished run."
 
 
 @contextmanager
@@ -57,8 +58,32 @@ def write_archive(path: str | Path, document: dict[str, Any], tensors: dict[str,
     with writing_into(file.parent):
         head = {"format": FORMAT, **document, "tensors": file.with_suffix(".safetensors").name}
         save_file({k: t.detach().cpu().contiguous() for k, t in tensors.items()}, file.with_suffix(".safetensors"))
-        file.write_text(yaml.safe_dump(head, sort_keys=False, allow_unicode=True))
+        file.write_text(write_yaml(head))
     return file
+
+
+def read_document(path: str | Path) -> dict[str, Any]:
+    """Read a YAML mapping, whoever wrote it.
+
+    Args:
+        path: The YAML file or its folder.
+
+    Raises:
+        InvalidFile: There is none, or it cannot be read.
+    """
+    file = _yaml_file(path)
+    try:
+        document = yaml.safe_load(file.read_text())
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InvalidFile(f"{file} ({type(error).__name__})", "a readable symmetry.yaml", _REMEDY) from error
+    if not isinstance(document, dict):
+        raise InvalidFile(f"{file}, which holds no mapping", "a symmetry.yaml", _REMEDY)
+    return document
+
+
+def is_archive(document: dict[str, Any]) -> bool:
+    """Whether a document was written by `write_archive`, rather than by hand."""
+    return "format" in document
 
 
 def read_archive(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -73,19 +98,38 @@ def read_archive(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Raises:
         InvalidFile: A file is missing, truncated, or not what it should be.
     """
-    file = _yaml_file(path)
-    remedy = "Save it again with Symmetry.save, or give the folder of a finished run."
-    try:
-        document = yaml.safe_load(file.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InvalidFile(f"{file} ({type(error).__name__})", "a readable symmetry.yaml", remedy) from error
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise InvalidFile(f"{file} without 'format: {FORMAT}'", "a symmetry.yaml written by this package", remedy)
+    file, document = _yaml_file(path), read_document(path)
+    if document.get("format") != FORMAT:
+        raise InvalidFile(f"{file} without 'format: {FORMAT}'", "a symmetry.yaml written by this package", _REMEDY)
     tensors = file.parent / str(document.get("tensors", ""))
     try:
         return document, load_file(tensors)
     except (OSError, SafetensorError) as error:
-        raise InvalidFile(f"{tensors} ({type(error).__name__})", "the safetensors file beside it", remedy) from error
+        raise InvalidFile(f"{tensors} ({type(error).__name__})", "the safetensors file beside it", _REMEDY) from error
+
+
+def write_yaml(document: dict[str, Any]) -> str:
+    """Write plain values as YAML, in their order."""
+    return yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
+
+
+def take_tensors(part: dict[str, Any], tensors: dict[str, Tensor], prefix: str = "") -> dict[str, Any]:
+    """Move the tensors of a group's description into a flat mapping."""
+    tensors.update({prefix + key: value for key, value in part.items() if isinstance(value, Tensor)})
+    plain = {key: value for key, value in part.items() if not isinstance(value, Tensor)}
+    if "factors" in part:
+        factors = enumerate(part["factors"])
+        plain["factors"] = [take_tensors(factor, tensors, f"{prefix}factor {i}: ") for i, factor in factors]
+    return plain
+
+
+def put_tensors(plain: dict[str, Any], tensors: Mapping[str, Tensor], prefix: str = "") -> dict[str, Any]:
+    """Put them back."""
+    part = plain | {key: tensors[prefix + key] for key in ("basis", "coefficients") if prefix + key in tensors}
+    if "factors" in plain:
+        factors = enumerate(plain["factors"])
+        part["factors"] = [put_tensors(factor, tensors, f"{prefix}factor {i}: ") for i, factor in factors]
+    return part
 
 
 def _yaml_file(path: str | Path) -> Path:

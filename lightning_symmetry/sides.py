@@ -10,10 +10,15 @@ from torch import Tensor, nn
 
 from lightning_symmetry import actions as kinds
 from lightning_symmetry.actions import Action, StillAction
-from lightning_symmetry.exceptions import ActionMismatch, AmbiguousPath
+from lightning_symmetry.exceptions import ActionMismatch, AmbiguousPath, SentenceError
 from lightning_symmetry.groups import Element
+from lightning_symmetry.inference import Choice, choose_actions
 from lightning_symmetry.paths import describe_leaves, find_leaves, get_leaf, replace_leaves
+from lightning_symmetry.rows import Rows
 from lightning_symmetry.sentence import read_side
+
+AUTO = "auto"
+"""The word for a side whose actions, or further actions, are chosen by `choose_actions`."""
 
 
 @final
@@ -22,12 +27,15 @@ class ActionMap(nn.Module):
 
     Args:
         actions: Pairs of path and action; a path of ``None`` is inferred from the first structure that is seen.
+        auto: Whether the tensors that are not named are given actions too.
     """
 
-    def __init__(self, actions: Sequence[tuple[str | None, Action]]) -> None:
+    def __init__(self, actions: Sequence[tuple[str | None, Action]], auto: bool = False) -> None:
         super().__init__()
         self.paths: list[str | None] = [path for path, _ in actions]
         self.actions = nn.ModuleList(action for _, action in actions)
+        self.auto = auto
+        self.choices: list[Choice] = []
 
     @property
     def parts(self) -> list[tuple[str | None, Action]]:
@@ -42,14 +50,23 @@ class ActionMap(nn.Module):
     @property
     def sentence(self) -> str:
         """This side as the grammar writes it."""
-        return ", ".join(f"{path}={action.sentence}" if path else action.sentence for path, action in self.parts)
+        words = [f"{path}={action.sentence}" if path else action.sentence for path, action in self.parts]
+        return ", ".join([*words, AUTO] if self.auto else words)
 
-    def infer(self, tree: Any, side: str) -> None:
-        """Find the path of every moving action that has none yet.
+    @property
+    def words(self) -> str | dict[str, str]:
+        """This side as plain values that can be edited: paths to actions, or a sentence where a part has no path."""
+        if self.auto or not all(self.paths):
+            return self.sentence
+        return {str(path): action.sentence for path, action in self.parts}
+
+    def infer(self, tree: Any, side: str, answers_images: bool = False) -> None:
+        """Find the path of every moving action that has none yet, and the actions that ``auto`` stands for.
 
         Args:
             tree: A structure with tensors.
-            side: "input" or "output", for messages.
+            side: "input" or "output".
+            answers_images: Whether this is the output for an input of images.
 
         Raises:
             AmbiguousPath: No tensor fits, or several do; what exists is listed.
@@ -57,10 +74,10 @@ class ActionMap(nn.Module):
         """
         taken = {path for path in self.paths if path is not None}
         for index, (path, action) in enumerate(self.parts):
-            if isinstance(action, StillAction):
-                continue
             if path is not None:
-                action.check(get_leaf(tree, path))
+                _check(action, path, get_leaf(tree, path))
+                continue
+            if isinstance(action, StillAction):
                 continue
             leaves = find_leaves(tree)
             fitting = [p for p, leaf in leaves.items() if p not in taken and _fits(action, leaf)]
@@ -75,10 +92,27 @@ class ActionMap(nn.Module):
                 )
             self.paths[index] = fitting[0]
             taken.add(fitting[0])
+        if self.auto:
+            self.choices = choose_actions(tree, side, taken, answers_images)
+            self.paths += [choice.path for choice in self.choices]
+            self.actions.extend(kinds.by_name(choice.words) for choice in self.choices)
+            self.auto = False
 
-    def move(self, g: Element, tree: Any) -> Any:
-        """Move every part by its action; the rest is passed on untouched."""
-        return replace_leaves(tree, {path: action.act(g, get_leaf(tree, path)) for path, action in self.moving})
+    def move(self, g: Element, tree: Any, rows: Rows) -> Any:
+        """Move every part by its action; the rest is passed on untouched.
+
+        Args:
+            g: B elements, or one for all.
+            tree: A structure with tensors.
+            rows: Which of the B samples their rows belong to.
+        """
+        moved = {}
+        for path, action in self.moving:
+            leaf = get_leaf(tree, path)
+            # in a batch of graphs whole numbers name nodes, which are not reordered
+            if leaf.is_floating_point() or not rows.are_ragged:
+                moved[path] = action.act(rows.spread(g, len(leaf), path), leaf)
+        return replace_leaves(tree, moved)
 
     def repeat(self) -> ActionMap:
         """Make the map that ``same`` stands for on the output.
@@ -99,7 +133,10 @@ Side = str | Action | ActionMap | Mapping[str, "str | Action"]
 
 
 def build_side(side: Any) -> ActionMap:
-    """Read one side from words, an action, or a mapping from paths to either.
+    """Read one side from words, an action, a mapping from paths to either, or a list of words.
+
+    Args:
+        side: ``"pos=points, auto"`` chooses actions for what is not named, see `choose_actions`.
 
     Raises:
         SentenceError, UnknownName: A part cannot be read; what exists is listed.
@@ -110,13 +147,37 @@ def build_side(side: Any) -> ActionMap:
     """
     if isinstance(side, ActionMap):
         return side
-    if isinstance(side, str):
-        side = read_side(side)
-    elif isinstance(side, Action):
-        side = [(None, side)]
-    elif isinstance(side, Mapping):
-        side = side.items()
-    return ActionMap([(path, kinds.by_name(item) if isinstance(item, str) else item) for path, item in side])
+    items: list[tuple[str | None, Any]]
+    if isinstance(side, Mapping):
+        items = [(str(path), item) for path, item in side.items()]
+    elif isinstance(side, Sequence) and not isinstance(side, str):
+        items = [pair for item in side for pair in (read_side(item) if isinstance(item, str) else [item])]
+    else:
+        items = read_side(side) if isinstance(side, str) else [(None, side)]
+    parts = [
+        (path, kinds.by_name(item) if isinstance(item, str) else item)
+        for path, item in items
+        if (path, item) != (None, AUTO)
+    ]
+    for path, part in parts:
+        if not isinstance(part, Action):
+            raise SentenceError(
+                got=f"{part!r} for {path!r}" if path else f"{part!r} for a side",
+                expected="the words of an action such as 'vector(3)', or a mapping from paths to such words",
+                remedy="For example 'pos=points, z=scalar', or {'pos': 'points', 'z': 'scalar'}.",
+            )
+    return ActionMap(parts, auto=(None, AUTO) in items)
+
+
+def _check(action: Action, path: str, leaf: Any) -> None:
+    if isinstance(leaf, Tensor):
+        action.check(leaf)
+    elif not isinstance(action, StillAction):
+        raise ActionMismatch(
+            got=f"{leaf!r} at {path!r} for {action.sentence!r}",
+            expected="a tensor",
+            remedy="Name one, or leave this part out.",
+        )
 
 
 def _fits(action: Action, leaf: Tensor) -> bool:

@@ -1,16 +1,20 @@
-"""Conjugating a map by group elements, and its derivative along the group."""
+"""Conjugating a map by group elements, averaging over them, and the derivative along the group."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lightning_symmetry.exceptions import ActionMismatch
+from lightning_symmetry.exceptions import ActionMismatch, InvalidSetting
+from lightning_symmetry.functional.precision import widen
+from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.groups import Element
 from lightning_symmetry.paths import find_leaves, get_leaf, replace_leaves
+from lightning_symmetry.rows import Rows
 from lightning_symmetry.symmetry import Symmetry
 
 Map = Callable[[Any], Any]
@@ -22,8 +26,8 @@ def conjugate(f: Map, g: Element | Tensor, symmetry: Symmetry) -> Map:
     conjugate(f, g)(x) = rho_out(g^-1) f(rho_in(g) x), which equals f(x) for every g exactly when f has the symmetry.
 
     Args:
-        f: Map from an input structure of B rows to an output structure of B rows.
-        g: B elements, or a raw (B, d, d) tensor.
+        f: Map from an input structure of B samples to an output structure of B samples.
+        g: B elements, or a raw (B, d, d) tensor; in a batch of graphs, one for each graph.
         symmetry: How they act.
 
     Returns:
@@ -41,9 +45,96 @@ def conjugate(f: Map, g: Element | Tensor, symmetry: Symmetry) -> Map:
         element = symmetry.element(g)
         y = f(symmetry.move_input(element, x))
         symmetry.bind(x, y)
-        return symmetry.move_output(~element, y)
+        return symmetry.move_output(~element, y, Rows.of(x))
 
     return conjugated
+
+
+def average(f: Map, symmetry: Symmetry, n: int | None = None, rng: Rng | None = None, chunk: int = 1) -> Map:
+    """Average the conjugates of f over the group.
+
+    average(f)(x) = sum_j w_j rho_out(g_j^-1) f(rho_in(g_j) x).
+
+    Over all elements of a finite group, or over a frame (`PCAFrames`, `PointFrames`, `Polar`), the result has the
+    symmetry exactly whatever f is; over n draws from any other law its error falls as 1 / sqrt(n). The mean of logits
+    is, after softmax, the geometric mean of the class probabilities, scaled to sum to 1.
+
+    Args:
+        f: Map that treats samples independently (batch-norm and dropout in evaluation mode).
+        symmetry: The law of the elements, and how they act.
+        n: Draws a sample; None, or at least as many as there are elements, takes each element once.
+        rng: Source of the draws, by default ``Rng(0)``. The average is one fixed map: every call draws alike.
+        chunk: Elements that go through f together, in one batch of ``chunk * B`` rows; graphs go one element at a time.
+
+    Returns:
+        A map of the same kind.
+
+    Cost: n forwards of f; of memory, in evaluation, that of a single one (times ``chunk``).
+
+    Raises:
+        InvalidSetting: A number is not positive. When called: there are too many elements and n is None.
+        ActionMismatch: When called: an output is no floating-point number a sample.
+
+    Example:
+        >>> symmetry = Symmetry.parse("C4 on vector(2) -> scalar")
+        >>> average(lambda x: x[:, :1] ** 2, symmetry)(torch.tensor([[3.0, 1.0]]))
+        tensor([[5.]])
+    """
+    if chunk < 1 or (n is not None and n < 1):
+        raise InvalidSetting(f"n={n}, chunk={chunk}", "positive numbers", "Pass n=None for all elements.")
+    source = rng or Rng(0)
+
+    def averaged(x: Any) -> Any:
+        g, weights = _list_or_draw(symmetry, x, n, copy.copy(source))
+        samples, count = weights.shape
+        rows = Rows.of(x)
+        together = 1 if rows.are_ragged else chunk
+        means: dict[str, Tensor] = {}
+        for first in range(0, count, together):
+            share = weights[:, first : first + together]
+            size = share.shape[1]
+            index = torch.arange(samples * count, device=weights.device).unflatten(0, (samples, count))
+            chosen = index[:, first : first + size].flatten()
+            y = conjugate(f, g[chosen], symmetry)(_repeat(x, samples, size) if size > 1 else x)
+            for path, leaf in find_leaves(y).items():
+                means[path] = means.get(path, 0) + _weigh(leaf, path, share, rows)
+        return replace_leaves(y, {path: mean.to(get_leaf(y, path).dtype) for path, mean in means.items()})
+
+    return averaged
+
+
+def _list_or_draw(symmetry: Symmetry, x: Any, n: int | None, rng: Rng) -> tuple[Element, Tensor]:
+    listed = symmetry.support(x)
+    if listed is not None and (n is None or n >= listed[1].shape[1]):
+        return listed
+    if n is None:
+        raise InvalidSetting(
+            f"the average over all of {symmetry.group.sentence} by {type(symmetry.sampler).__name__}",
+            "a finite group or a frame",
+            "Give the number of draws, n.",
+        )
+    return symmetry.sample(x, n, rng)
+
+
+def _repeat(x: Any, samples: int, times: int) -> Any:
+    """Repeat every row of an ordinary batch."""
+    leaves = {path: leaf for path, leaf in find_leaves(x).items() if leaf.ndim and len(leaf) == samples}
+    return replace_leaves(x, {path: leaf.repeat_interleave(times, 0) for path, leaf in leaves.items()})
+
+
+def _weigh(leaf: Tensor, path: str, weights: Tensor, rows: Rows) -> Tensor:
+    """Sum an output over the elements of a chunk, (B, size) weights."""
+    samples, size = weights.shape
+    if not leaf.ndim or not leaf.is_floating_point() or (not rows.are_ragged and len(leaf) != samples * size):
+        raise ActionMismatch(
+            f"an output {path or 'tensor'} of {leaf.dtype}, {tuple(leaf.shape)}, for {samples * size} samples",
+            "floating-point numbers, one row a sample: others have no mean",
+            "Let the map return logits or values, and take classes after the average.",
+        )
+    # the one element of graphs is spread over their nodes
+    share = rows.choose(weights[:, 0], len(leaf), path) if rows.are_ragged else weights.flatten()
+    weighted = widen(leaf) * share.view(-1, *[1] * (leaf.ndim - 1))
+    return weighted if size == 1 else weighted.unflatten(0, (samples, size)).sum(1)
 
 
 def lie_derivative(f: Map, x: Any, symmetry: Symmetry, method: str = "jvp", step: float = 1e-3) -> Any:
@@ -52,17 +143,18 @@ def lie_derivative(f: Map, x: Any, symmetry: Symmetry, method: str = "jvp", step
     (L_k f)(x) = d/dt rho_out(exp(-t e_k)) f(rho_in(exp(t e_k)) x) at t = 0 = Df(x) v_k(x) - w_k(f(x)),
 
     where v_k and w_k are the vector fields of generator k on the input and on the output. It vanishes for every k
-    exactly when f has the symmetry on the connected group. All K generators go through f in one batch of K * B rows.
+    exactly when f has the symmetry on the connected group. All K generators go through f in one batch of K * B rows;
+    a batch of graphs, which cannot be repeated row by row, goes through it K times.
 
     Args:
         f: Map that treats rows independently (batch-norm in evaluation mode).
-        x: Input structure of B rows.
+        x: Input structure of B samples.
         symmetry: Group and actions.
         method: "jvp" (exact; needs forward-mode derivatives of everything in f) or "difference" (central).
         step: Step of the central difference, in units of the group's coefficients.
 
     Returns:
-        The output's structure, each moving or plain leaf of shape (B, K, ...).
+        The output's structure, each moving or plain leaf of shape (B, K, ...); (R, K, ...) for R nodes of graphs.
 
     Raises:
         ActionMismatch: ``method`` is unknown.
@@ -79,20 +171,55 @@ def lie_derivative(f: Map, x: Any, symmetry: Symmetry, method: str = "jvp", step
     if method not in ("jvp", "difference"):
         raise ActionMismatch(f"method {method!r}", "'jvp' or 'difference'", "Use 'difference' where f lacks jvp.")
     symmetry.bind(x)
-    group, rows = symmetry.group, len(symmetry.leading(x))
-    count = group.count
-    tangents = {path: action.lie(group, get_leaf(x, path)) for path, action in symmetry.input.moving}
-    repeated = replace_leaves(
-        x, {p: t.repeat_interleave(count, 0) for p, t in find_leaves(x).items() if t.ndim and len(t) == rows}
-    )
-    points = {path: get_leaf(repeated, path) for path in tangents}
+    group = symmetry.group
+    # whole numbers and classes do not move continuously
+    moving = {path: (action, get_leaf(x, path)) for path, action in symmetry.input.moving}
+    tangents = {path: action.lie(group, leaf) for path, (action, leaf) in moving.items() if leaf.is_floating_point()}
+    if not tangents:
+        raise ActionMismatch("an input of whole numbers alone", "floating-point data", "Name what moves continuously.")
+    if Rows.of(x).are_ragged:
+        layout, values, slopes = _differentiate_in_turn(f, x, tangents, method, step)
+    else:
+        layout, values, slopes = _differentiate_at_once(f, x, tangents, method, step)
+    y = replace_leaves(layout, values)
+    symmetry.bind(x, y)
+    for path, action in symmetry.output.moving:
+        slopes[path] = slopes[path] - action.lie(group, get_leaf(y, path))
+    return replace_leaves(layout, slopes)
+
+
+Slopes = tuple[Any, dict[str, Tensor], dict[str, Tensor]]
+
+
+def _differentiate_at_once(f: Map, x: Any, tangents: dict[str, Tensor], method: str, step: float) -> Slopes:
+    """Repeat every row for each of the K directions: an output, its values (B, ...) and slopes (B, K, ...)."""
+    rows, count = next(iter(tangents.values())).shape[:2]
+    repeated = _repeat(x, rows, count)
     directions = {path: t.flatten(0, 1) for path, t in tangents.items()}
+    layout, values, slopes = _differentiate(f, repeated, directions, method, step)
+    return (
+        layout,
+        {path: value[::count] for path, value in values.items()},
+        {path: slope.unflatten(0, (rows, count)) for path, slope in slopes.items()},
+    )
+
+
+def _differentiate_in_turn(f: Map, x: Any, tangents: dict[str, Tensor], method: str, step: float) -> Slopes:
+    """Take one of the K directions after the other: an output, its values (R, ...) and slopes (R, K, ...)."""
+    count = next(iter(tangents.values())).shape[1]
+    turns = [_differentiate(f, x, {p: t[:, k] for p, t in tangents.items()}, method, step) for k in range(count)]
+    layout, values, _ = turns[0]
+    return layout, values, {path: torch.stack([slopes[path] for *_, slopes in turns], 1) for path in values}
+
+
+def _differentiate(f: Map, x: Any, directions: dict[str, Tensor], method: str, step: float) -> Slopes:
+    """Differentiate f along one direction: an output, its values and their slopes."""
+    points = {path: get_leaf(x, path) for path in directions}
     layout: list[Any] = []
 
     def evaluate(moved: dict[str, Tensor]) -> dict[str, Tensor]:
-        y = f(replace_leaves(repeated, moved))
-        layout[:] = [y]
-        return find_leaves(y)
+        layout[:] = [f(replace_leaves(x, moved))]
+        return find_leaves(layout[0])
 
     if method == "jvp":
         values, slopes = torch.func.jvp(evaluate, (points,), (directions,))[:2]
@@ -100,9 +227,4 @@ def lie_derivative(f: Map, x: Any, symmetry: Symmetry, method: str = "jvp", step
         ahead, behind = (evaluate({p: points[p] + sign * step * directions[p] for p in points}) for sign in (1.0, -1.0))
         slopes = {path: (ahead[path] - behind[path]) / (2 * step) for path in ahead}
         values = evaluate(points)
-    slopes = {path: slope.unflatten(0, (rows, count)) for path, slope in slopes.items()}
-    y = replace_leaves(layout[0], {path: value[::count] for path, value in values.items()})
-    symmetry.bind(x, y)
-    for path, action in symmetry.output.moving:
-        slopes[path] = slopes[path] - action.lie(group, get_leaf(y, path))
-    return replace_leaves(layout[0], slopes)
+    return layout[0], values, slopes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
@@ -11,11 +12,21 @@ from torch import Tensor, nn
 
 from lightning_symmetry import groups, samplers
 from lightning_symmetry.actions import Action, Image, Representation
-from lightning_symmetry.archive import read_archive, write_archive
-from lightning_symmetry.exceptions import AxiomViolation, InvalidFile, InvalidSetting
+from lightning_symmetry.archive import (
+    is_archive,
+    put_tensors,
+    read_archive,
+    read_document,
+    take_tensors,
+    write_archive,
+    write_yaml,
+)
+from lightning_symmetry.axioms import check_axioms
+from lightning_symmetry.exceptions import InvalidFile, InvalidSetting
 from lightning_symmetry.functional.random import Rng
-from lightning_symmetry.groups import Element, Given, Group, Learned, as_element
+from lightning_symmetry.groups import Element, Group, Learned, as_element
 from lightning_symmetry.paths import get_leaf
+from lightning_symmetry.rows import Rows
 from lightning_symmetry.samplers import OneHot, Sampler, Uniform
 from lightning_symmetry.sentence import read_sentence
 from lightning_symmetry.sides import Side, build_side
@@ -29,7 +40,7 @@ class Symmetry(nn.Module):
 
     Args:
         over: A group, a sampler (a law on a group), a name such as ``"SO(2)"``, or ``None`` for a group to be learnt.
-        input: An action, its name, or a mapping from paths to either.
+        input: An action, its name, or a mapping from paths to either; ``"auto"`` chooses, and says what it chose.
         output: Likewise; ``"same"`` repeats the input's action, ``"learned"`` learns a representation.
         name: Short name for logs, files and checkpoints; by default made from the sentence.
 
@@ -66,21 +77,50 @@ class Symmetry(nn.Module):
 
     @classmethod
     def of(cls, description: Any, over: Group | Sampler | None = None) -> Symmetry:
-        """Accept every way to state a symmetry: an object, a sentence, a saved file, or a mapping of arguments."""
+        """Accept every way to state a symmetry.
+
+        Args:
+            description: An object; a sentence; a mapping with ``over``, ``input``, ``output`` and, if wanted, ``name``
+                and ``law``; a YAML file with such a mapping, as `to_yaml` prints it; a saved symmetry; or the folder of
+                either.
+            over: The group or law where none is named.
+
+        Raises:
+            SentenceError, UnknownName, InvalidSetting, InvalidFile: It cannot be read; it says what exists.
+        """
         if isinstance(description, Symmetry):
             return description
         if isinstance(description, Mapping):
-            return cls(**{"over": over, **description})
+            return cls._from_mapping(description, over)
         if isinstance(description, (str, Path)):
             text = str(description)
             if text.endswith((".yaml", ".yml")) or "->" not in text and Path(text).is_dir():
-                return cls.load(text)
+                document = read_document(text)
+                return cls.load(text) if is_archive(document) else cls._from_mapping(document, over, f"{text}, with ")
             return cls.parse(text, over=over)
         raise InvalidSetting(
             got=f"a {type(description).__name__}",
             expected="a Symmetry, a sentence, the path of a saved symmetry, or a mapping with over, input and output",
             remedy='For example "SO(2) on image -> label".',
         )
+
+    @classmethod
+    def _from_mapping(cls, values: Mapping[str, Any], over: Any, source: str = "") -> Symmetry:
+        wrong = [str(key) for key in values if key not in _KEYS]
+        missing = [key for key in ("input", "output") if key not in values]
+        if wrong or missing:
+            near = [match for key in wrong for match in difflib.get_close_matches(key, _KEYS, 1)]
+            raise InvalidSetting(
+                got=f"{source}the keys {', '.join(map(str, values)) or '(none)'}",
+                expected="input and output, and if wanted over, name and law",
+                remedy=f"Did you mean {' or '.join(near)}?" if near else f"Correct {', '.join(wrong + missing)}.",
+            )
+        over, law = values.get("over", over), values.get("law")
+        if law is not None:
+            settings = dict(law)
+            group = groups.by_name(over) if isinstance(over, str) else over
+            over = samplers.by_name(settings.pop("name", "Uniform"), group, **settings)
+        return cls(over, values["input"], values["output"], values.get("name"))
 
     @property
     def group(self) -> Group:
@@ -94,6 +134,12 @@ class Symmetry(nn.Module):
     def sentence(self) -> str:
         """The symmetry as the grammar reads it back."""
         return f"{self.group.sentence} on {self.input.sentence} -> {self.output.sentence}"
+
+    @property
+    def choices(self) -> str:
+        """What ``auto`` stands for, with the reasons; "" where everything was written out or no data were seen."""
+        sides = {"input": self.input.choices, "output": self.output.choices}
+        return "\n".join(f"{side}: {', '.join(map(str, chosen))}" for side, chosen in sides.items() if chosen)
 
     @property
     def learnable(self) -> bool:
@@ -115,6 +161,11 @@ class Symmetry(nn.Module):
         """Whether any part of the output moves."""
         return bool(self.output.moving)
 
+    @property
+    def moves_pictures(self) -> bool:
+        """Whether any part of the input is an image that moves."""
+        return any(isinstance(action, Image) for _, action in self.input.moving)
+
     def bind(self, x: Any, y: Any = None) -> Symmetry:
         """Complete paths and dimensions from one input (and one output); calling it again changes nothing.
 
@@ -126,6 +177,12 @@ class Symmetry(nn.Module):
             AmbiguousPath, ActionMismatch, DimensionMismatch: The data do not fit the sentence.
         """
         if not self._bound_input:
+            if self.input.auto and self.group.part("nodes") is not None:
+                raise InvalidSetting(
+                    got=f"auto for {self.group.sentence}, which reorders nodes",
+                    expected="an input that says which tensors are of nodes",
+                    remedy="For example 'pos=points, z=nodes'.",
+                )
             self.input.infer(x, "input")
             moving = self.input.moving
             if not moving:
@@ -134,15 +191,21 @@ class Symmetry(nn.Module):
                     expected="at least one part that the group moves",
                     remedy="Use vector, points or image on the input.",
                 )
+            if self.group.part("nodes") is not None and Rows.of(x).are_ragged:
+                raise InvalidSetting(
+                    got=f"{self.group.sentence} on a batch of graphs of several sizes",
+                    expected="a group that leaves the order of nodes alone",
+                    remedy="Permute padded sets, (B, N, ...), instead.",
+                )
             for path, action in moving:
                 self._fit_group(action, get_leaf(x, path), any(a.affine for _, a in moving))
             self.sampler.bind()
             for path, action in moving:
                 action.bind(get_leaf(x, path), self.group)
-            _match(self, get_leaf(x, moving[0][0]))
             self._bound_input = True
+            _match(self, self.leading(x))
         if y is not None and not self._bound_output:
-            self.output.infer(y, "output")
+            self.output.infer(y, "output", any(isinstance(action, Image) for _, action in self.input.parts))
             for path, action in self.output.moving:
                 leaf = get_leaf(y, path)
                 self._fit_group(action, leaf, self.group.affine)
@@ -162,43 +225,74 @@ class Symmetry(nn.Module):
                 part.bind(size, affine=affine)
 
     def move_input(self, g: Element | Tensor, x: Any) -> Any:
-        """Apply rho_in(g), row by row."""
+        """Apply rho_in(g), sample by sample."""
         self.bind(x)
-        return self.input.move(self.element(g), x)
+        return self.input.move(self.element(g), x, Rows.of(x))
 
-    def move_output(self, g: Element | Tensor, y: Any) -> Any:
-        """Apply rho_out(g), row by row."""
+    def move_output(self, g: Element | Tensor, y: Any, rows: Rows | None = None) -> Any:
+        """Apply rho_out(g), sample by sample.
+
+        Args:
+            g: B elements, or one for all.
+            y: Output structure.
+            rows: ``Rows.of(x)`` of the input that it answers; by default row b is sample b.
+        """
         if not self.moves_output:
             return y
         if not self._bound_output:
             raise InvalidSetting(
                 got="an output before any input was seen", expected="a bound symmetry", remedy="Call bind(x, y) first."
             )
-        return self.output.move(self.element(g), y)
+        return self.output.move(self.element(g), y, rows or Rows())
 
     def element(self, g: Element | Tensor) -> Element:
         """Accept an element or a raw (B, d, d) tensor."""
         return g if isinstance(g, Element) else as_element(g, self.group.dim)
 
     def sample(self, x: Any, n: int, rng: Rng) -> tuple[Element, Tensor]:
-        """Draw n elements for each row: (Element of B*n rows, weights (B, n))."""
+        """Draw n elements for each sample: (Element of B*n rows, weights (B, n))."""
+        return self.sampler.sample(self._read(x), n, rng)
+
+    def support(self, x: Any) -> tuple[Element, Tensor] | None:
+        """List every element that may be drawn for each sample, with weights (B, m); None where they are too many."""
+        return self.sampler.support(self._read(x))
+
+    def _read(self, x: Any) -> Tensor:
+        """What the law depends on: the positions of a sample for a frame, else one row a sample."""
         self.bind(x)
         if (nodes := self.group.part("nodes")) is not None:
             # sets of another batch may be larger or smaller
             for path, action in self.input.moving:
                 nodes.bind(action.node_count(get_leaf(x, path)))
-        return self.sampler.sample(self.leading(x), n, rng)
+        if self.sampler.reads == "nothing":
+            return self.leading(x)
+        moving = [(path, action, get_leaf(x, path)) for path, action in self.input.moving]
+        # vectors are not translated, so that they tell no centre
+        path, _, leaf = next((part for part in moving if part[1].affine or not self.group.affine), moving[0])
+        rows = Rows.of(x)
+        if rows.are_ragged and self.sampler.reads == "sequence":
+            raise InvalidSetting(
+                got=f"{type(self.sampler).__name__} on a batch of graphs",
+                expected="a law that does not read the order of nodes",
+                remedy="Use PCAFrames or PointFrames.",
+            )
+        # a point at the centre changes no frame
+        return rows.pad(leaf, path, centred=self.group.affine)
 
     def leading(self, x: Any) -> Tensor:
-        """The first moving tensor of the input, which gives batch size, device and dtype."""
+        """The first moving tensor of the input with a row for each sample: its batch size, device and dtype count.
+
+        In a batch of graphs, each graph's rows are averaged.
+        """
         self.bind(x)
-        return get_leaf(x, self.input.moving[0][0])
+        moving = [(path, get_leaf(x, path)) for path, _ in self.input.moving]
+        path, leaf = next((part for part in moving if part[1].is_floating_point()), moving[0])
+        return Rows.of(x).pool(leaf, path) if leaf.is_floating_point() else leaf
 
     def check(self, x: Any, rng: Rng | None = None, tolerance: float = 1e-4) -> None:
-        """Check identity, inverse and composition of the declared action on real data.
+        """Check the group axioms of the declared action on real data.
 
-        A resampled image cannot be carried forth and back exactly, so for images only the identity is checked on the
-        data; the group's own elements are checked exactly for every kind of data.
+        See `check_axioms`: identity, inverse, composition, and the order of the finite part.
 
         Args:
             x: Input structure.
@@ -209,23 +303,30 @@ class Symmetry(nn.Module):
             AxiomViolation: An axiom fails; it says which and by how much.
         """
         rng = rng or Rng(0)
-        g, _ = self.sample(x, 1, rng)
-        h, _ = self.sample(x, 1, rng)
-        identity = g @ ~g
-        for path, action in self.input.moving:
-            leaf = get_leaf(x, path)
-            trials = {"identity": (action.act(identity, leaf), leaf)}
-            if not isinstance(action, Image):
-                trials["inverse"] = (action.act(~g, action.act(g, leaf)), leaf)
-                trials["composition"] = (action.act(g @ h, leaf), action.act(g, action.act(h, leaf)))
-            for axiom, (left, right) in trials.items():
-                error = float((left - right).norm() / right.norm().clamp_min(1e-12))
-                if not error <= tolerance:
-                    raise AxiomViolation(
-                        got=f"a relative error of {error:.2g} in the {axiom} axiom of {action.sentence!r} at {path!r}",
-                        expected=f"at most {tolerance:g}",
-                        remedy="The declared action is not a representation of the group; correct it before any score.",
-                    )
+        pair = self.sample(x, 1, rng)[0], self.sample(x, 1, rng)[0]
+        parts = [(path, action, get_leaf(x, path)) for path, action in self.input.moving]
+        check_axioms(parts, self.group, pair, Rows.of(x), rng, tolerance)
+
+    def to_yaml(self) -> str:
+        """Print over, input and output (paths to actions) as a short YAML mapping, which every callback accepts.
+
+        Saved to a file and edited by hand, it is read by `Symmetry.of`. What was learnt is left to `save`.
+
+        Example:
+            >>> print(Symmetry.parse("SO(2) on pos=points, z=scalar -> label", name="turns").to_yaml())
+            name: turns
+            over: SO(2)
+            input:
+              pos: points
+              z: scalar
+            output: label
+            <BLANKLINE>
+        """
+        document: dict[str, Any] = {"name": self.name, "over": self.group.sentence}
+        law = _write_law(self.sampler)
+        if law != _write_law(_build_sampler(self.group)):
+            document["law"] = law
+        return write_yaml({**document, "input": self.input.words, "output": self.output.words})
 
     def save(self, path: str | Path) -> Path:
         """Write ``symmetry.yaml`` and ``symmetry.safetensors``, which every callback accepts in place of a sentence.
@@ -238,13 +339,10 @@ class Symmetry(nn.Module):
         Raises:
             InvalidSetting: The folder cannot be written, or the symmetry has seen no data yet.
         """
-        group: dict[str, Any] = {"sentence": self.group.sentence}
+        if self.group.learnable and self.group.dim is None:
+            raise InvalidSetting("a learnt group without dimension", "one that has seen data", "Train or bind it.")
         tensors: dict[str, Tensor] = {}
-        if isinstance(self.group, (Learned, Given)):
-            if self.group.dim is None:
-                raise InvalidSetting("a learnt group without dimension", "one that has seen data", "Train or bind it.")
-            group = {"sentence": "given", "dim": self.group.dim, "affine": self.group.affine}
-            tensors["basis"] = self.group.basis()
+        group = take_tensors(self.group.dump(), tensors)
         for key, side in (("input", self.input), ("output", self.output)):
             for path_, action in side.moving:
                 if isinstance(action, Representation):
@@ -253,7 +351,7 @@ class Symmetry(nn.Module):
             "name": self.name,
             "sentence": f"{group['sentence']} on {self.input.sentence} -> {self.output.sentence}",
             "group": group,
-            "law": {"name": type(self.sampler).__name__, "width": self.sampler.widths.tolist()},
+            "law": {"name": type(self.sampler).__name__, **self.sampler.settings},
             "input": self.input.sentence,
             "output": self.output.sentence,
         }
@@ -268,13 +366,8 @@ class Symmetry(nn.Module):
         """
         document, tensors = read_archive(path)
         try:
-            group = document["group"]
-            over: Group
-            if group["sentence"] == "given":
-                over = Given(tensors["basis"], affine=bool(group["affine"]))
-            else:
-                over = groups.by_name(group["sentence"])
-            law = samplers.by_name(document["law"]["name"], over, width=document["law"]["width"])
+            over = groups.restore(put_tensors(document["group"], tensors))
+            law = _read_law(document["law"], over)
             symmetry = cls(law, document["input"], document["output"], document["name"])
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidFile(
@@ -289,6 +382,21 @@ class Symmetry(nn.Module):
         return symmetry
 
 
+def _read_law(law: Mapping[str, Any], group: Group) -> Sampler:
+    settings = dict(law)
+    return samplers.by_name(settings.pop("name"), group, **settings)
+
+
+def _write_law(sampler: Sampler) -> dict[str, Any]:
+    """Name a law with its settings as they were given, which a law of an open dimension has too."""
+    width = getattr(sampler, "width", None)
+    settings = sampler.settings if width is None else {"width": list(width) if isinstance(width, tuple) else width}
+    return {"name": type(sampler).__name__, **settings}
+
+
+_KEYS = ("over", "input", "output", "name", "law")
+
+
 def _match(module: nn.Module, leaf: Tensor) -> None:
     module.to(device=leaf.device, dtype=torch.promote_types(leaf.dtype, torch.float32))
 
@@ -300,10 +408,10 @@ def _build_sampler(over: str | Group | Sampler | None) -> Sampler:
         over = Learned(count=None)
     if isinstance(over, Group):
         # one active generator a draw gives statistics per generator for free
-        return OneHot(over) if isinstance(over, Learned) else Uniform(over)
+        return OneHot(over) if over.learnable else Uniform(over)
     return over if over.group is not None else over.with_group(Learned(count=None))
 
 
 def _name_from(sentence: str) -> str:
-    words = "".join(c if c.isalnum() else " " for c in sentence.replace("->", " to ")).split()
-    return "_".join(words).lower()
+    words = sentence.replace("->", " to ").replace("*", " times ").replace("|", " or ")
+    return "_".join("".join(c if c.isalnum() else " " for c in words).lower().split())

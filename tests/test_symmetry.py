@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 import torch
+import yaml
 from torch import Tensor
 
+from lightning_symmetry.actions import Action
+from lightning_symmetry.callbacks import LearnableAugmentation
 from lightning_symmetry.exceptions import (
     ActionMismatch,
     AmbiguousPath,
@@ -20,7 +24,7 @@ from lightning_symmetry.exceptions import (
     UnknownName,
 )
 from lightning_symmetry.functional.random import Rng
-from lightning_symmetry.groups import SO, Learned
+from lightning_symmetry.groups import SO, AffineMap, Element, Group, Learned
 from lightning_symmetry.samplers import Normal, OneHot, Uniform
 from lightning_symmetry.sentence import read_sentence
 from lightning_symmetry.symmetry import Symmetry
@@ -186,3 +190,171 @@ def test_a_damaged_file_is_one_sentence(damage: str, tmp_path) -> None:
 def test_an_unbound_learnt_group_cannot_be_saved(tmp_path) -> None:
     with pytest.raises(InvalidSetting, match="dimension"):
         Symmetry.parse("vector -> label").save(tmp_path)
+
+
+# ---------------------------------------------------------------- axioms of every kind
+
+
+class Skewed(Action):
+    """Wrong for finite groups only: what should come back after four turns does not."""
+
+    affine = True
+
+    sentence = "skewed"
+
+    def base_dim(self, x: Tensor) -> int:
+        return 2
+
+    def _move(self, g: Element, x: Tensor) -> Tensor:
+        return g.push(x.unsqueeze(1)).squeeze(1) * g.linear[:, :1, 0].abs().clamp_min(0.5)
+
+    def _derive(self, group: Group, x: Tensor) -> Tensor:
+        return torch.zeros(len(x), 0, 2)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "x"),
+    [
+        ("C4 on vector -> label", torch.randn(5, 2)),
+        ("D6 on points -> label", torch.randn(5, 7, 2)),
+        ("O(3) on points -> label", torch.randn(5, 7, 3)),
+        ("E(2) on pos=points, vel=vector -> label", {"pos": torch.randn(5, 2), "vel": torch.randn(5, 2)}),
+        ("permutations on points -> label", torch.randn(5, 4, 3)),
+        ("permutations on points -> label", torch.randn(5, 40, 3)),  # too many to list
+        ("D4 on image -> label", torch.randn(5, 3, 8, 8)),
+        ("C3 on image -> label", torch.randn(5, 3, 8, 8)),  # thirds of turns do not permute pixels
+        ("affine on image -> label", torch.randn(5, 3, 8, 8)),
+        ("D4 on x=image, m=mask -> label", {"x": torch.randn(5, 3, 8, 8), "m": torch.ones(5, 8, 8).long()}),
+        ("SO(3) * permutations on pos=points, z=nodes -> label", {"pos": torch.randn(5, 4, 3), "z": torch.ones(5, 4)}),
+    ],
+)
+def test_axioms_hold_for_every_kind(sentence: str, x: Any) -> None:
+    Symmetry.parse(sentence).check(x)
+
+
+def test_a_wrong_action_of_a_finite_group_is_caught() -> None:
+    with pytest.raises(AxiomViolation, match="inverse|composition"):
+        Symmetry("C4", Skewed(), "label").check(torch.randn(5, 2))
+
+
+def test_a_finite_part_that_is_no_group_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    symmetry = Symmetry.parse("C4 on image -> label")
+    eighth = AffineMap(turn(math.pi / 4)[None].repeat(4, 1, 1))
+    monkeypatch.setattr(type(symmetry.group), "discrete", property(lambda self: eighth))
+    with pytest.raises(AxiomViolation, match=r"order \(4\)"):
+        symmetry.check(torch.randn(5, 3, 8, 8))
+
+
+# ---------------------------------------------------------------- as YAML and back
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "SO(2) on image -> label",
+        "SE(3) on batch.pos=points, batch.z=scalar -> energy=scalar, forces=vector",
+        "learned(2) on pos=points, scalar -> vector(3)",
+        "D4 on auto -> auto",
+    ],
+)
+@pytest.mark.parametrize("way", ["file", "folder", "path", "mapping"])
+def test_yaml_reads_back_as_itself(sentence: str, way: str, tmp_path: Path) -> None:
+    before = Symmetry.parse(sentence, name="mine")
+    text = before.to_yaml()
+    file = tmp_path / ("symmetry.yaml" if way == "folder" else "my.yml")
+    file.write_text(text)
+    description = {"file": str(file), "folder": str(tmp_path), "path": file, "mapping": yaml.safe_load(text)}[way]
+    after = Symmetry.of(description)
+    assert (after.sentence, after.name) == (before.sentence, "mine")
+    assert after.to_yaml() == text and type(after.sampler) is type(before.sampler)
+
+
+def test_yaml_is_short_and_names_what_was_found() -> None:
+    symmetry = Symmetry.parse("SO(3) on auto -> forces=vector", name="f").bind(
+        {"pos": torch.randn(4, 3), "z": torch.ones(4).long()}
+    )
+    assert yaml.safe_load(symmetry.to_yaml()) == {
+        "name": "f",
+        "over": "SO(3)",
+        "input": {"pos": "points", "z": "scalar"},
+        "output": {"forces": "vector"},
+    }
+
+
+def test_yaml_keeps_a_law_that_is_not_the_usual_one() -> None:
+    symmetry = Symmetry(Normal(SO(2), width=0.5), "vector", "label", name="narrow")
+    after = Symmetry.of(yaml.safe_load(symmetry.to_yaml()))
+    assert isinstance(after.sampler, Normal) and after.sampler.width == 0.5 and "law" in symmetry.to_yaml()
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [
+        ("inptu: image\noutput: label", InvalidSetting, "inptu.*Did you mean input"),
+        ("over: SO(2)\ninput: image", InvalidSetting, "expected input and output"),
+        ("over: SQ(2)\ninput: image\noutput: label", UnknownName, "SQ"),
+        ("over: SO(2)\ninput: imag\noutput: label", UnknownName, "Did you mean image"),
+        ("over: SO(2)\ninput: {x: 3}\noutput: label", SentenceError, "3 for 'x'"),
+        ("over: SO(2)\ninput:\noutput: label", SentenceError, "None for a side"),
+        ("- image\n- label", InvalidFile, "no mapping"),
+        ("over: [", InvalidFile, "ParserError"),
+    ],
+)
+def test_a_mistake_in_a_yaml_file_is_one_sentence(
+    text: str, error: type[Exception], words: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text(text)
+    with pytest.raises(error, match=words):
+        Symmetry.of(str(file))
+
+
+@pytest.mark.parametrize(("path", "words"), [("x", "vector"), ("z", "scalar")])
+def test_a_path_that_does_not_exist_is_one_sentence(path: str, words: str) -> None:
+    described = {"over": "SO(2)", "input": {"pos": "vector", path: words}, "output": "label"}
+    with pytest.raises(AmbiguousPath, match=f"the path '{path}'.*pos: float32"):
+        Symmetry.of(described).bind({"pos": torch.zeros(3, 2)})
+
+
+def test_a_missing_argument_is_no_tensor_to_move() -> None:
+    with pytest.raises(ActionMismatch, match="None at 'v'"):
+        Symmetry.parse("SO(2) on x=vector, v=vector -> label").bind({"x": torch.zeros(3, 2), "v": None})
+
+
+def test_hydras_containers_are_mappings_and_lists() -> None:
+    omegaconf = pytest.importorskip("omegaconf")
+    described = omegaconf.OmegaConf.create(
+        {
+            "over": "SO(2)",
+            "law": {"name": "Normal", "width": 0.5},
+            "input": {"batch.pos": "points", "vel": "vector"},
+            "output": ["energy=scalar", "forces=vector"],
+        }
+    )
+    symmetry = Symmetry.of(described)
+    assert symmetry.sentence == "SO(2) on batch.pos=points, vel=vector -> energy=scalar, forces=vector"
+    assert isinstance(symmetry.sampler, Normal)
+    listed = LearnableAugmentation(omegaconf.OmegaConf.create(["image -> label", described]))
+    assert [s.sentence for s in listed.symmetries] == ["learned on image -> label", symmetry.sentence]
+
+
+# ---------------------------------------------------------------- several parts at once
+
+
+def test_parts_move_together() -> None:
+    x = {
+        "pos": torch.randn(3, 4, 2),
+        "vel": torch.randn(3, 4, 2),
+        "z": torch.arange(12).reshape(3, 4),
+        "a.b": {"c": torch.randn(3, 2)},
+    }
+    symmetry = Symmetry.parse("permutations on pos=points, vel=vector, z=nodes, a.b.c=scalar -> label")
+    g, _ = symmetry.sample(x, 1, Rng(0))
+    moved = symmetry.move_input(g, x)
+    for key in ("pos", "vel", "z"):
+        expected = torch.stack([leaf[order] for leaf, order in zip(x[key], g.order, strict=True)])
+        assert torch.equal(moved[key], expected)
+    assert moved["a.b"] is x["a.b"]
+    dotted = Symmetry.parse("SO(2) on a.b.c=vector -> label")
+    g, _ = dotted.sample(x, 1, Rng(0))
+    torch.testing.assert_close(dotted.move_input(g, x)["a.b"]["c"], torch.einsum("bij,bj->bi", g.linear, x["a.b"]["c"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,17 +19,18 @@ from lightning_symmetry.discovery.evidence import (
     measure_violation,
     random_violation,
 )
-from lightning_symmetry.discovery.naming import name_generator
+from lightning_symmetry.discovery.naming import name_in
 from lightning_symmetry.discovery.support import draw_moved, flatten_moving, support_coverage
 from lightning_symmetry.exceptions import DimensionMismatch, InvalidSetting
 from lightning_symmetry.functional.spans import (
     canonical_basis,
+    canonical_fields,
     lie_closure_residual,
     orthonormal_span,
     principal_cosines,
     quarter_turn_norm,
 )
-from lightning_symmetry.groups import Given, Group, Learned
+from lightning_symmetry.groups import Group
 from lightning_symmetry.samplers import Normal
 from lightning_symmetry.symmetry import Symmetry
 
@@ -78,23 +80,24 @@ def assemble(
         )
     violations = measure_violation(f, x, symmetry).tolist()
     control = random_violation(f, x, symmetry)
-    basis = group.basis().detach()
-    norms = torch.linalg.matrix_norm(basis).tolist()
-    cap = (cap or quarter_turn_norm(group.dim)) if isinstance(group, Learned) else None
-    accepted = judge(norms, cap, violations, control).accepted
+    basis = group.coefficients().detach()
+    norms = group.norms().tolist()
+    cap = (cap or quarter_turn_norm(group.dim)) if group.learnable else None
+    evident = [norm if learnt else math.inf for norm, learnt in zip(norms, group.learnt(), strict=True)]
+    accepted = judge(evident, cap, violations, control).accepted
     active = accepted or list(range(group.count))
     coverage = support_coverage(flatten_moving(x, symmetry), flatten_moving(draw_moved(x, symmetry, active), symmetry))
-    judgement = judge(norms, cap, violations, control, coverage)
+    judgement = judge(evident, cap, violations, control, coverage)
     evidence = []
     for k, verdict in enumerate(judgement.generators):
-        naming = name_generator(basis[k], group.dim, group.affine)
+        naming = name_in(group, basis[k])
         matrix = tuple(map(tuple, basis[k].tolist()))
         evidence.append(
             GeneratorEvidence(k, norms[k], violations[k], control, verdict, naming.name, naming.cosine, matrix)
         )
     directions = _directions(basis[accepted])
-    canonical = canonical_basis(directions, group.affine, SPAN_TOLERANCE)
-    namings = [name_generator(c, group.dim, group.affine) for c in canonical]
+    canonical = _make_canonical(group, directions)
+    namings = [name_in(group, c) for c in canonical]
     cosine, remark = _compare(directions if accepted else _directions(basis), group, truth)
     prefix = f"{symmetry.name}/"
     return Discovery(
@@ -106,26 +109,32 @@ def assemble(
         canonical_names=tuple(n.name for n in namings),
         canonical_cosines=tuple(n.cosine for n in namings),
         coverage=coverage,
-        closure=lie_closure_residual(directions, SPAN_TOLERANCE) if accepted else None,
+        closure=lie_closure_residual(directions, SPAN_TOLERANCE) if accepted and group.linear else None,
         cosine=cosine,
         cap=cap,
         held_out=held_out,
-        notes=(*remark, *_warn(coverage, canonical, held_out)),
+        notes=(*remark, *_warn(coverage, canonical, held_out, group)),
         history={key.removeprefix(prefix): list(values) for key, values in (history or {}).items()},
     )
+
+
+def _make_canonical(group: Group, directions: Tensor) -> Tensor:
+    if group.linear:
+        return canonical_basis(directions, group.affine, SPAN_TOLERANCE)
+    return canonical_fields(directions, SPAN_TOLERANCE)
 
 
 def _directions(basis: Tensor) -> Tensor:
     """Scale generators to norm 1, in double precision: the span must not depend on how far each has grown."""
     basis = basis.detach().to("cpu", torch.float64)
-    return basis / torch.linalg.matrix_norm(basis)[:, None, None].clamp_min(1e-30)
+    return basis / torch.linalg.vector_norm(basis, dim=(1, 2))[:, None, None].clamp_min(1e-30)
 
 
 def _fix(symmetry: Symmetry, canonical: Tensor, accepted: list[int]) -> Symmetry:
     """Copy a symmetry with fixed generators: the canonical ones, or the learnt ones where none was accepted."""
     found = copy.deepcopy(symmetry)
     group, widths = symmetry.group, symmetry.sampler.widths.detach().to("cpu", torch.float64)
-    basis = group.basis().detach().to("cpu", torch.float64)
+    basis = group.coefficients().detach().to("cpu", torch.float64)
     mixing = torch.eye(len(basis), dtype=torch.float64)
     if accepted:
         old, new = basis[accepted].flatten(1), canonical.to(torch.float64).flatten(1)
@@ -136,7 +145,7 @@ def _fix(symmetry: Symmetry, canonical: Tensor, accepted: list[int]) -> Symmetry
         basis, widths = canonical, reach.norm(dim=1)
     law = type(symmetry.sampler)
     settings: dict[str, Any] = {"width": widths.tolist()} | ({"learnable": False} if law is Normal else {})
-    found.sampler = law(Given(basis.to(group.basis()), affine=group.affine), **settings)
+    found.sampler = law(group.fix(basis.to(group.coefficients())), **settings)
     for side in (found.input, found.output):
         for _, action in side.moving:
             if isinstance(action, Representation):
@@ -159,9 +168,15 @@ def _compare(
             known_group.bind(group.dim)
         except DimensionMismatch as error:
             return None, (f"No cosine to the known truth, which acts on another space: {error.got}.",)
-        known, affine = known_group.basis(), known_group.affine
+        known, affine = known_group.coefficients(), known_group.affine
+        if not known_group.linear and (group.linear or known.shape[1:] != directions.shape[1:]):
+            return None, (f"No cosine to the known truth, {known_group.sentence}, which is no group of this kind.",)
     known = known.detach().to("cpu", torch.float64)
-    if affine and not group.affine:
+    if not group.linear:
+        if known.shape[1:] != directions.shape[1:]:
+            known = known[:, : group.dim]
+            known = F.pad(known, (0, directions.shape[-1] - known.shape[-1]))
+    elif affine and not group.affine:
         directions = F.pad(directions, (0, 1, 0, 1))
     elif group.affine and not affine:
         known = F.pad(known, (0, 1, 0, 1))
@@ -172,7 +187,7 @@ def _compare(
     return float(principal_cosines(found, true)[-1]), () if len(found) == len(true) else (remark,)
 
 
-def _warn(coverage: float, canonical: Tensor, held_out: str) -> tuple[str, ...]:
+def _warn(coverage: float, canonical: Tensor, held_out: str, group: Group) -> tuple[str, ...]:
     notes = []
     if coverage < LOW_COVERAGE:
         notes.append(
@@ -181,7 +196,9 @@ def _warn(coverage: float, canonical: Tensor, held_out: str) -> tuple[str, ...]:
         )
     if held_out != "validation":
         notes.append("Without validation data, the evidence was measured on training inputs.")
-    if _is_non_compact(canonical):
+    if not group.linear:
+        notes.append("Whether the fields are closed under brackets was not measured: theirs have a higher degree.")
+    elif _is_non_compact(canonical):
         notes.append("The group is not compact: exp of its generators does not reach every element.")
     return tuple(notes)
 

@@ -37,7 +37,7 @@ class GeneratorEvidence:
         verdict: "accepted", "spare" or "undecided".
         name: In plain words.
         cosine_to_name: How well the name fits.
-        matrix: The generator itself, n rows of n numbers.
+        matrix: The generator itself, rows of numbers: a matrix, or the coefficients of a field.
     """
 
     index: int
@@ -61,7 +61,7 @@ class Discovery:
         name: Of the symmetry that was learnt.
         verdict: "symmetric", "absent" or "undecided".
         generators: Evidence for each learnt generator.
-        canonical: (r, n, n) sparse basis of the span of the accepted generators at unit speed; r = 0 if there is none.
+        canonical: (r, ...) sparse basis of the span of the accepted generators at unit speed; r = 0 if there is none.
         canonical_names: Their names.
         canonical_cosines: How well the names fit.
         coverage: Share of moved samples that land where there are data.
@@ -239,14 +239,14 @@ class Discovery:
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             raise InvalidFile(f"{file} without 'format: {FORMAT}'", "a report.json written by this package", remedy)
         symmetry = Symmetry.load(folder)
-        n = symmetry.group.basis().shape[-1]
+        shape = symmetry.group.coefficients().shape[1:]
         try:
             return cls(
                 symmetry=symmetry,
                 name=document["name"],
                 verdict=document["verdict"],
                 generators=tuple(_read_evidence(g) for g in document["generators"]),
-                canonical=torch.tensor(document["canonical"], dtype=torch.float64).reshape(-1, n, n),
+                canonical=torch.tensor(document["canonical"], dtype=torch.float64).reshape(-1, *shape),
                 canonical_names=tuple(document["canonical_names"]),
                 canonical_cosines=tuple(document["canonical_cosines"]),
                 coverage=document["coverage"],

@@ -14,9 +14,10 @@ from lightning_symmetry.actions import Representation
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.distributed import mean_over_ranks, sum_over_ranks
 from lightning_symmetry.functional.precision import widen
-from lightning_symmetry.functional.residuals import relative_residual
-from lightning_symmetry.groups import Element, Given, Group, Learned
+from lightning_symmetry.functional.residuals import as_rows, relative_residual
+from lightning_symmetry.groups import Element, Group
 from lightning_symmetry.paths import find_leaves
+from lightning_symmetry.rows import Rows
 from lightning_symmetry.symmetry import Symmetry
 
 Map = Callable[[Any], Any]
@@ -75,8 +76,8 @@ def measure_violation(
         f: Map from an input structure of B rows to an output structure of B rows.
         x: Input structure; held-out samples.
         symmetry: How elements act on both sides.
-        generators: (K, n, n), of any norm; None takes the group's own, which alone can move an output that acts by a
-            learned representation.
+        generators: (K, ...) coefficients, of any norm; None takes the group's own, which alone can move an output that
+            acts by a learned representation.
         angle: Size of the coefficient, in radians for a rotation of one plane.
 
     Returns:
@@ -106,9 +107,9 @@ def measure_violation(
                 remedy="Leave generators out.",
             )
         else:
-            group = Given(generators.to(symmetry.group.basis()), affine=symmetry.group.affine)
-        basis = group.basis()
-        if not len(basis):
+            group = symmetry.group.fix(generators.to(symmetry.group.coefficients()))
+        norms = group.norms()
+        if not len(norms):
             return torch.zeros(0, dtype=torch.float64)
         outputs = {path: leaf for path, leaf in find_leaves(y).items() if leaf.is_floating_point() and leaf.ndim}
         if not outputs:
@@ -118,7 +119,7 @@ def measure_violation(
                 remedy="Give f the network itself (logits instead of class indices).",
             )
         scales = {path: _measure_spread(leaf) for path, leaf in outputs.items()}
-        steps = angle * UNIT_NORM / torch.linalg.matrix_norm(basis).clamp_min(torch.finfo(basis.dtype).tiny)
+        steps = angle * UNIT_NORM / norms.clamp_min(torch.finfo(norms.dtype).tiny)
         steps = torch.where(steps.isfinite(), steps, 0.0)
         totals = [
             sum(_residuals(f, x, y, symmetry, group.exp(sign * t[None]), scales) for sign in (1.0, -1.0)) / 2
@@ -153,31 +154,13 @@ def random_violation(
     """
     with torch.no_grad():
         symmetry.bind(x, f(x))
-    mask = generator_mask(symmetry.group)
+    mask = symmetry.group.pattern()
     if has_learned_action(symmetry) or int(mask.count_nonzero()) < 2:
         return None
     generator = torch.Generator().manual_seed(seed)
     directions = torch.randn(n, *mask.shape, generator=generator, dtype=torch.float64).to(mask) * mask
     # a direction whose moved inputs overflow is as bad as can be
     return float(measure_violation(f, x, symmetry, directions, angle).nan_to_num(nan=math.inf).median())
-
-
-def generator_mask(group: Group) -> Tensor:
-    """Tell which entries of a generator the group may use.
-
-    Args:
-        group: Bound to its dimension.
-
-    Returns:
-        (n, n) of zeros and ones: the block mask of a learned group; otherwise everything but a homogeneous last row.
-    """
-    basis = group.basis()
-    if isinstance(group, Learned) and group.mask is not None:
-        return group.mask.to(basis)
-    mask = torch.ones_like(basis[0])
-    if group.affine:
-        mask[-1] = 0
-    return mask
 
 
 def has_learned_action(symmetry: Symmetry) -> bool:
@@ -202,7 +185,7 @@ def judge(
     data cover enough of the orbits, *absent* when all are spare, *undecided* otherwise.
 
     Args:
-        norms: (K,) Frobenius norms.
+        norms: (K,) Frobenius norms; infinite for a generator that was given beside learnt ones.
         cap: Norm from which on training rewards no further growth; None for generators that were given, whose norm says
             nothing: they are accepted by their violation alone, and spare above half the control (or the bound).
         violation: (K,) of `measure_violation`.
@@ -230,10 +213,11 @@ def judge(
     verdicts: list[GeneratorVerdict] = []
     for norm, value in zip(norms, violation, strict=True):
         holds = value < bound
-        large = cap is None or norm > ACCEPTED_NORM * cap
+        given = cap is None or math.isinf(norm)
+        large = given or norm > ACCEPTED_NORM * (cap or 0.0)
         # a generator that vanished has no direction that could be promising
         hopeless = value >= promising or norm == 0
-        gone = value >= refused if cap is None else norm < SPARE_NORM * cap and hopeless
+        gone = value >= refused if given else norm < SPARE_NORM * (cap or 0.0) and hopeless
         verdicts.append("accepted" if holds and large else "spare" if gone else "undecided")
     if "accepted" in verdicts:
         return Judgement(tuple(verdicts), "symmetric" if coverage >= NEEDED_COVERAGE else "undecided")
@@ -242,12 +226,11 @@ def judge(
 
 def _residuals(f: Map, x: Any, y: Any, symmetry: Symmetry, g: Element, scales: dict[str, Tensor]) -> Tensor:
     """Relative squared residual summed over samples, averaged over the output's tensors; one element moves all."""
+    rows = Rows.of(x)
     actual = find_leaves(f(symmetry.move_input(g, x)))
-    expected = find_leaves(symmetry.move_output(g, y))
-    parts = [
-        relative_residual(as_rows(actual[path]), as_rows(expected[path]), scale).sum() for path, scale in scales.items()
-    ]
-    return torch.stack(parts).mean()
+    expected = find_leaves(symmetry.move_output(g, y, rows))
+    residuals = {p: relative_residual(as_rows(actual[p]), as_rows(expected[p]), scale) for p, scale in scales.items()}
+    return torch.stack([rows.pool(residual, path).sum() for path, residual in residuals.items()]).mean()
 
 
 def _measure_spread(y: Tensor) -> Tensor:
@@ -257,10 +240,7 @@ def _measure_spread(y: Tensor) -> Tensor:
     mean = sum_over_ranks(rows.sum(0)) / size
     squares = torch.stack([(rows - mean).square().mean(1).sum(), rows.square().mean(1).sum()])
     variance, power = (sum_over_ranks(squares) / size).unbind()
+    # one row has no variance: its power stands in
+    variance = torch.where(size > 1, variance, power).squeeze()
     # a network that answers a constant has no scale of its own: a thousandth of its power bounds the quotient
     return torch.maximum(variance, 1e-3 * power).clamp_min(1e-12)
-
-
-def as_rows(t: Tensor) -> Tensor:
-    """Flatten everything but the batch: (B, ...) to (B, D), also where D is 1."""
-    return t.reshape(t.shape[0], -1)

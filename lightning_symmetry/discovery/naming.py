@@ -10,10 +10,16 @@ from typing import final
 import torch
 from torch import Tensor
 
+from lightning_symmetry.functional.polynomials import degree_of, list_monomials, write_monomial
+from lightning_symmetry.groups import Group
+
 # A cosine of 0.95 leaves 10 % of a generator's squared norm unexplained: less would no longer be what the name says,
 # more would refuse generators learnt to the accuracy that a few thousand samples allow.
 NAME_COSINE = 0.95
 MIXED = "mixed"
+# Terms of a formula that are smaller, relative to the largest, are noise.
+_SMALL_TERM = 0.05
+_MOST_TERMS = 5
 
 Candidate = tuple[int, str, float]
 
@@ -66,6 +72,71 @@ def name_generator(generator: Tensor, dim: int, affine: bool = False) -> Naming:
         _, name, cosine = min(fitting, key=lambda c: (c[0], -c[2]))
         return Naming(name, min(cosine, 1.0))
     return Naming(MIXED, min(max((c[2] for c in candidates if c[0] == 1), default=0.0), 1.0))
+
+
+def name_field(coefficients: Tensor) -> Naming:
+    """Name a polynomial vector field: an affine one as a generator, any other by its formula.
+
+    Args:
+        coefficients: (d, M) of the monomials, in the order of `list_monomials`.
+
+    Returns:
+        The name; for a formula of at most five terms, none below a twentieth of the largest, the cosine to the field.
+
+    Example:
+        >>> name_field(torch.tensor([[0.0, -2.0, 0.0, 0.0, 0.0, 0.0], [2.0, 0.0, 0.0, 0.0, 0.0, 0.0]])).name
+        'rotation'
+        >>> name_field(torch.tensor([[0.0, 0.0, 0.0, 2.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0, -1.0, 0.0]])).name
+        'x^2 d/dx - 0.5 x y d/dy'
+    """
+    numbers = coefficients.detach().to("cpu", torch.float64)
+    size = float(numbers.norm())
+    if size == 0 or not math.isfinite(size):
+        return Naming("nothing", 0.0) if size == 0 else Naming(MIXED, 0.0)
+    dim, count = numbers.shape
+    affine = numbers.new_zeros(dim + 1, dim + 1)
+    affine[:dim] = numbers[:, : dim + 1]
+    share = float(affine.norm()) / size
+    if share >= NAME_COSINE:
+        naming = name_generator(affine, dim, affine=True)
+        if naming.name != MIXED and share * naming.cosine >= NAME_COSINE:
+            return Naming(naming.name, share * naming.cosine)
+    large = numbers.abs() >= _SMALL_TERM * numbers.abs().max()
+    cut = int(large.sum()) > _MOST_TERMS
+    if cut:
+        large &= numbers.abs() >= numbers.abs().flatten().topk(_MOST_TERMS).values[-1]
+    kept = torch.where(large, numbers, 0.0)
+    formula = _write_formula(kept / kept.abs().max(), count)
+    return Naming(f"{formula} ..." if cut else formula, min(float(kept.norm()) / size, 1.0))
+
+
+def _write_formula(numbers: Tensor, count: int) -> str:
+    axes = axis_names(len(numbers)) if len(numbers) <= 3 else [f"x{i}" for i in range(len(numbers))]
+    monomials = list_monomials(len(numbers), degree_of(len(numbers), count))
+    terms = []
+    for axis, row in zip(axes, numbers.tolist(), strict=True):
+        for factors, value in zip(monomials, row, strict=True):
+            if value:
+                factor = "" if abs(abs(value) - 1) < 0.005 else f"{abs(value):.2g}"
+                words = [word for word in (factor, write_monomial(factors, axes), f"d/d{axis}") if word]
+                terms.append(("- " if value < 0 else "+ ") + " ".join(words))
+    text = " ".join(terms)
+    return text.removeprefix("+ ") if text[0] == "+" else "-" + text[2:]
+
+
+def name_in(group: Group, coefficients: Tensor) -> Naming:
+    """Name a generator of a group's kind.
+
+    Args:
+        group: Bound to its dimension.
+        coefficients: Of one generator, of any norm.
+
+    Returns:
+        The name and how well it fits.
+    """
+    if group.linear:
+        return name_generator(coefficients, group.dim or len(coefficients) - group.affine, group.affine)
+    return name_field(coefficients)
 
 
 def axis_names(dim: int) -> list[str]:

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_symmetry.discovery.evidence import as_rows
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.distributed import mean_over_ranks
+from lightning_symmetry.functional.residuals import as_rows
 from lightning_symmetry.paths import get_leaf
 from lightning_symmetry.symmetry import Symmetry
 
@@ -72,8 +72,9 @@ def draw_moved(x: Any, symmetry: Symmetry, active: Sequence[int], seed: int = 0)
 
 
 def flatten_moving(x: Any, symmetry: Symmetry) -> Tensor:
-    """Lay all moving parts of an input side by side: (B, D)."""
-    return torch.cat([as_rows(get_leaf(x, path or "")) for path, _ in symmetry.input.moving], 1)
+    """Lay all moving parts of an input side by side: (B, D), or (R, D) for those of the first part's nodes."""
+    leaves = [get_leaf(x, path) for path, _ in symmetry.input.moving]
+    return torch.cat([as_rows(leaf) for leaf in leaves if len(leaf) == len(leaves[0]) and leaf.is_floating_point()], 1)
 
 
 def _distances(a: Tensor, b: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ from lightning_symmetry.losses.base import Loss
 from lightning_symmetry.losses.call import Call, View
 from lightning_symmetry.losses.equivariance import Equivariance, InfinitesimalEquivariance
 from lightning_symmetry.losses.group import NormReward, OrbitCosine, Orthogonality, Sparsity, suggest_reward
+from lightning_symmetry.losses.law import WidthReward
 
 __all__ = [
     "Call",
@@ -15,5 +16,6 @@ __all__ = [
     "Orthogonality",
     "Sparsity",
     "View",
+    "WidthReward",
     "suggest_reward",
 ]

@@ -14,7 +14,8 @@ class Loss(nn.Module, ABC):
 
     Attributes:
         views: How many group elements a sample this loss wants.
-        needs_output: Whether it looks at f(x), so that the network must be a single call.
+        needs_output: Whether it looks at the network's answers, so that the network must be a single call; a loss that
+            looks only at the group and its law costs no forward.
     """
 
     views: int = 1

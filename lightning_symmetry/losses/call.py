@@ -11,12 +11,13 @@ from torch import Tensor
 
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.groups import Element
+from lightning_symmetry.rows import Rows
 from lightning_symmetry.symmetry import Symmetry
 
 
 @dataclass(frozen=True)
 class View:
-    """One drawn element for each row, and what it makes of the input."""
+    """One drawn element for each sample, and what it makes of the input."""
 
     g: Element
     x: Any
@@ -28,7 +29,7 @@ class Call:
 
     Args:
         f: The network on the same structure as ``x``; a call leaves no trace (buffers, random numbers) in it.
-        x: Input structure of B rows.
+        x: Input structure of B samples.
         y: The network's output f(x).
         g: B * n drawn elements; row b * n + j is draw j of sample b.
         weights: (B, n) weights of the draws.
@@ -45,6 +46,11 @@ class Call:
     symmetry: Symmetry
     rng: Rng
     step: int
+
+    @cached_property
+    def rows(self) -> Rows:
+        """Which sample every row of the input's and the output's tensors belongs to."""
+        return Rows.of(self.x)
 
     @cached_property
     def views(self) -> list[View]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import final
 
 import torch
@@ -25,7 +26,8 @@ class Equivariance(Loss):
 
     ``mse`` is the mean squared difference in units of the output's variance, see `relative_to_variance`: it depends
     neither on the target's units nor on the scale of the answers, so that it cannot be lowered by shrinking them.
-    ``kl`` compares the class distributions of logits, KL( softmax f(x) || softmax f(gx) ). No target is detached.
+    ``kl`` compares the class distributions of logits, KL( softmax f(x) || softmax f(gx) ). Where samples have several
+    rows, as graphs have nodes, these are averaged. No target is detached.
 
     Args:
         distance: "mse" or "kl".
@@ -50,13 +52,13 @@ class Equivariance(Loss):
             if not y.is_floating_point() or not y.ndim:
                 continue
             kl = self.distance == "kl"
-            error = torch.zeros_like(total)
+            error, pool = torch.zeros_like(total), partial(call.rows.pool, path=path)
             for j, (view, answer) in enumerate(zip(call.views, call.answers, strict=True)):
-                expected = get_leaf(call.symmetry.move_output(view.g, call.y), path)
+                expected = get_leaf(call.symmetry.move_output(view.g, call.y, call.rows), path)
                 actual = get_leaf(answer, path)
                 distance = _diverge(actual, expected) if kl else relative_residual(actual, expected, 1.0)
-                error = error + call.weights[:, j] * distance
-            total = total + (error if kl else relative_to_variance(error, y))
+                error = error + call.weights[:, j] * pool(distance)
+            total = total + (error if kl else relative_to_variance(error, y, pool))
         return total
 
 
@@ -86,6 +88,7 @@ class InfinitesimalEquivariance(Loss):
         outputs = find_leaves(call.y)
         terms = []
         for path, slope in slopes.items():
-            error = relative_residual(slope, torch.zeros_like(slope), 1.0)
-            terms.append(relative_to_variance(error, outputs[path]))
+            pool = partial(call.rows.pool, path=path)
+            error = pool(relative_residual(slope, torch.zeros_like(slope), 1.0))
+            terms.append(relative_to_variance(error, outputs[path], pool))
         return torch.stack(terms).sum(0)

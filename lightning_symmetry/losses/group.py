@@ -54,7 +54,7 @@ class NormReward(Loss):
         """Return a scalar, bounded below by -cap."""
         group = call.symmetry.group
         cap = self.cap if self.cap is not None else quarter_turn_norm(group.dim or 2)
-        return -torch.linalg.matrix_norm(group.basis()).clamp_max(cap).mean()
+        return -group.norms().clamp_max(cap).mean()
 
 
 @final
@@ -75,7 +75,7 @@ class OrbitCosine(Loss):
             cosines = []
             for path, _ in call.symmetry.input.moving:
                 before, after = (get_leaf(t, path).flatten(1).float() for t in (call.x, view.x))
-                cosines.append(F.cosine_similarity(before, after, dim=1))
+                cosines.append(call.rows.pool(F.cosine_similarity(before, after, dim=1), path))
             cosine = torch.stack(cosines).mean(0)
             t = view.g.coordinates
             active = cosine.new_ones(len(cosine), 1) if t is None else (t != 0).to(cosine)
@@ -93,7 +93,7 @@ class Orthogonality(Loss):
 
     def forward(self, call: Call) -> Tensor:
         """Return a scalar in [0, K (K - 1) / 2]."""
-        directions = F.normalize(call.symmetry.group.basis().flatten(1), dim=1)
+        directions = F.normalize(call.symmetry.group.coefficients().flatten(1), dim=1)
         return torch.triu(directions @ directions.mT, diagonal=1).square().sum()
 
 
@@ -115,4 +115,4 @@ class Sparsity(Loss):
 
     def forward(self, call: Call) -> Tensor:
         """Return a non-negative scalar."""
-        return torch.linalg.vector_norm(call.symmetry.group.basis().flatten(1), self.p, dim=1).sum()
+        return torch.linalg.vector_norm(call.symmetry.group.coefficients().flatten(1), self.p, dim=1).sum()

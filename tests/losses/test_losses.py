@@ -9,7 +9,7 @@ import torch
 
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.random import Rng
-from lightning_symmetry.groups import Given, Learned
+from lightning_symmetry.groups import SE, Given, Learned
 from lightning_symmetry.losses import (
     Call,
     Equivariance,
@@ -18,6 +18,7 @@ from lightning_symmetry.losses import (
     OrbitCosine,
     Orthogonality,
     Sparsity,
+    WidthReward,
 )
 from lightning_symmetry.samplers import OneHot, Uniform
 from lightning_symmetry.symmetry import Symmetry
@@ -54,6 +55,24 @@ class TestNormReward(LossContract):
 
     def make(self) -> NormReward:
         return NormReward()
+
+
+class TestWidthReward(LossContract):
+    subject = WidthReward
+    learns = "widths"
+    lower_bound = -2 * math.pi
+
+    def make(self) -> WidthReward:
+        return WidthReward()
+
+
+class TestLogWidthReward(LossContract):
+    subject = WidthReward
+    learns = "widths"
+    lower_bound = -math.log(math.pi)
+
+    def make(self) -> WidthReward:
+        return WidthReward("log")
 
 
 class TestOrbitCosine(LossContract):
@@ -184,3 +203,43 @@ def test_views_are_shared() -> None:
     calls.clear()
     Equivariance()(call), OrbitCosine()(call), Equivariance("kl")(call)
     assert len(calls) == 1
+
+
+def reward_of(widths: list[float], form: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """The reward of a law on SE(2) (a rotation, two translations), and its slope in the half-widths."""
+    symmetry = Symmetry(Uniform(SE(2), widths, learnable=True), "points(2)", "label")
+    x = torch.zeros(4, 3, 2)
+    g, weights = symmetry.bind(x).sample(x, 1, Rng(0))
+    call = Call(lambda v: v, x, x, g, weights, symmetry, Rng(0), 0)
+    value = WidthReward(form)(call)
+    value.backward()
+    # the widths are softplus of the parameters
+    return value.detach(), symmetry.sampler.raw_width.grad / torch.sigmoid(symmetry.sampler.raw_width.detach())
+
+
+def test_the_norm_reward_of_widths_is_the_published_one() -> None:
+    value, slope = reward_of([0.3, 0.4, 1.2], "norm")
+    full = 2 * torch.tensor([0.3, 0.4, 1.2])
+    torch.testing.assert_close(value, -full.norm())
+    torch.testing.assert_close(slope, -2 * full / full.norm(), rtol=1e-4, atol=1e-6)
+
+
+def test_under_the_log_every_width_gains_the_same_by_a_share() -> None:
+    widths = torch.tensor([0.01, 0.4, 1.2])
+    value, slope = reward_of(widths.tolist(), "log")
+    torch.testing.assert_close(value, -widths.log().mean(), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(slope * widths, torch.full((3,), -1 / 3), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["norm", "log"])
+def test_a_width_beyond_its_bound_stops_earning_and_the_others_go_on(form: str) -> None:
+    """A full turn is as wide as rotations get; one width at its bound must not silence the rest."""
+    _, slope = reward_of([3.5, 0.4, 1.2], form)
+    assert slope[0] == 0 and bool((slope[1:] < 0).all())
+    _, slope = reward_of([0.3, 6.0, 1.2], form)
+    assert slope[1] == 0 and bool((slope[[0, 2]] < 0).all())
+
+
+def test_an_unknown_reward_is_refused() -> None:
+    with pytest.raises(InvalidSetting, match="'square'.*norm"):
+        WidthReward("square")
