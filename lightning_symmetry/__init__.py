@@ -9,21 +9,37 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lightning_symmetry.callbacks import Expect, LearnableAugmentation
+    from lightning_symmetry.callbacks import Expect, LearnableAugmentation, SymmetryMixin
     from lightning_symmetry.discovery import Discovery
-    from lightning_symmetry.symmetrization import conjugate, lie_derivative
+    from lightning_symmetry.nn import Symmetrized, symmetrize
+    from lightning_symmetry.symmetrization import average, conjugate, lie_derivative
     from lightning_symmetry.symmetry import Symmetry
 
 __version__ = "0.1.0"
-__all__ = ["Discovery", "Expect", "LearnableAugmentation", "Symmetry", "conjugate", "lie_derivative"]
+__all__ = [
+    "Discovery",
+    "Expect",
+    "LearnableAugmentation",
+    "Symmetrized",
+    "Symmetry",
+    "SymmetryMixin",
+    "average",
+    "conjugate",
+    "lie_derivative",
+    "symmetrize",
+]
 
 _HOMES = {
     "Discovery": "discovery",
     "Expect": "callbacks",
     "LearnableAugmentation": "callbacks",
+    "Symmetrized": "nn",
     "Symmetry": "symmetry",
+    "SymmetryMixin": "callbacks",
+    "average": "symmetrization",
     "conjugate": "symmetrization",
     "lie_derivative": "symmetrization",
+    "symmetrize": "nn",
 }
 
 

@@ -1,13 +1,14 @@
-"""The command line: run a recipe and check what it claims, or list the recipes."""
+"""The command line: Lightning's own commands for any project, and recipes that check what they claim."""
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from lightning_symmetry.exceptions import ClaimFailed, SymmetryError
+from lightning_symmetry.exceptions import ClaimFailed, SymmetryError, UnknownName
 from lightning_symmetry.recipe import find_recipe, list_recipes, run
 
 if TYPE_CHECKING:
@@ -19,6 +20,55 @@ Find the symmetries of any LightningModule and its data, and train on them.
   lightning-symmetry recipes                                   what can be run, and what was measured
   lightning-symmetry run semola_digits                         train it, test it, check its claims
   lightning-symmetry run semola_digits --trainer.max_epochs 3  the same with a change
+  lightning-symmetry fit --model my.Module --data my.Data \\
+      --trainer.callbacks+=LearnableAugmentation --trainer.callbacks.symmetries "image -> label"
+"""
+
+EXAMPLES = {
+    "fit": """\
+Train a LightningModule, also one of your own.
+
+  lightning-symmetry fit --model my.Module --data my.Data --trainer.max_epochs 20 \\
+      --trainer.callbacks+=LearnableAugmentation --trainer.callbacks.symmetries "image -> label"
+  lightning-symmetry fit --model Classifier --data RotatedDigits --data.fresh true \\
+      --trainer.callbacks+=semola --trainer.callbacks.symmetry "image -> label" \\
+      --trainer.callbacks+=Expect --trainer.callbacks.metric val/accuracy --trainer.callbacks.at_least 0.8
+  lightning-symmetry fit --config my.yaml --ckpt_path last.ckpt
+""",
+    "validate": """\
+Validate a checkpoint.
+
+  lightning-symmetry validate --config config.yaml --ckpt_path best.ckpt
+  lightning-symmetry validate --model my.Module --data my.Data --ckpt_path best.ckpt
+""",
+    "test": """\
+Test a checkpoint.
+
+  lightning-symmetry test --config config.yaml --ckpt_path best.ckpt
+  lightning-symmetry test --model my.Module --data my.Data --ckpt_path best.ckpt \\
+      --trainer.callbacks+=Expect --trainer.callbacks.metric test/accuracy --trainer.callbacks.at_least 0.9
+""",
+    "predict": """\
+Predict with a checkpoint.
+
+  lightning-symmetry predict --config config.yaml --ckpt_path best.ckpt
+  lightning-symmetry predict --model my.Module --data my.Data --ckpt_path best.ckpt
+""",
+}
+
+COMMANDS = (*EXAMPLES, "recipes", "run")
+
+ABOUT_COMMAND = """
+Every option below can be written in YAML: --print_config prints it, --config reads it, and `fit` leaves config.yaml
+beside its logs. The working directory can be imported from. What this package brings goes by short names, `semola`
+and the other preset functions included:
+
+  --trainer.callbacks.help LearnableAugmentation     what it takes
+  --trainer.callbacks.balance Ramp --trainer.callbacks.balance.start 300
+
+The Lightning is that of the package `lightning`; a project on `pytorch_lightning` gives its own LightningCLI the
+dotted paths. The exit code is 0; 1 when the claim of an Expect does not hold; 2 when something is wrong with the
+request.
 """
 
 ABOUT_RUN = """\
@@ -76,10 +126,13 @@ def _parser() -> argparse.ArgumentParser:
     form = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser("lightning-symmetry", description=ABOUT, formatter_class=form)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    commands.add_parser("recipes", help="list the recipes", description="List the recipes.")
+    # those of Lightning have a parser of their own, which takes seconds to build
+    for command, about in EXAMPLES.items():
+        commands.add_parser(command, add_help=False, help=about.partition("\n")[0].rstrip("."))
+    commands.add_parser("recipes", help="List the recipes", description="List the recipes.")
     run_parser = commands.add_parser(
         "run",
-        help="run a recipe and check its claims",
+        help="Run a recipe and check its claims",
         description=ABOUT_RUN,
         epilog=EXAMPLES_RUN,
         formatter_class=form,
@@ -98,8 +151,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         0 when everything holds, 1 when a claim does not, 2 when something is wrong with the request.
     """
-    given = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        if words and words[0] in EXAMPLES:
+            return _run_lightning(words)
+        if words and words[0] not in COMMANDS and not words[0].startswith("-"):
+            _refuse_command(words[0])
+        given = _parser().parse_args(words)
         if given.command == "recipes":
             rows = [(recipe.name, *recipe.summary) for recipe in list_recipes()]
             print(_table([("recipe", "what it does", "measured"), *rows]))
@@ -109,6 +167,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{recipe.name}: {recipe.comments}\n\n{EXAMPLES_RUN}")
             return 0
         return _report(run(recipe, given.overrides))
+    except ClaimFailed as failure:
+        print(failure, file=sys.stderr)
+        return 1
     except SymmetryError as error:
         print(error, file=sys.stderr)
         return 2
+
+
+def _refuse_command(word: str) -> None:
+    close = difflib.get_close_matches(word, COMMANDS, n=1)
+    raise UnknownName(
+        got=f"the command {word!r}",
+        expected=f"one of {', '.join(COMMANDS)}",
+        remedy=f"Did you mean {close[0]!r}?" if close else "See lightning-symmetry --help.",
+    )
+
+
+def _run_lightning(words: Sequence[str]) -> int:
+    from lightning_symmetry.lightning_cli import SymmetryCLI
+
+    command = words[0]
+    usage = f"lightning-symmetry {command} [--config FILE] [--model CLASS] [--data CLASS] [--KEY VALUE ...]"
+    SymmetryCLI(words, f"lightning-symmetry {command}", usage, EXAMPLES[command] + ABOUT_COMMAND)
+    return 0

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import argparse
 import difflib
-import inspect
 import logging
 import re
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from lightning_symmetry.exceptions import InvalidFile, InvalidSetting, SymmetryError, UnknownName
+from lightning_symmetry.exceptions import InvalidFile, UnknownName
 
 if TYPE_CHECKING:
-    from lightning.pytorch.cli import LightningCLI
+    from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
     from lightning_symmetry.callbacks.expect import Expect
 
@@ -114,8 +110,11 @@ def find_recipe(name: str) -> Recipe:
     recipes = {recipe.name: recipe for recipe in list_recipes()}
     if name in recipes:
         return recipes[name]
+    close = difflib.get_close_matches(name, recipes, n=1)
     raise UnknownName(
-        got=f"recipe {name!r}", expected=f"one of {', '.join(recipes) or 'none'}", remedy=_suggest(name, recipes)
+        got=f"recipe {name!r}",
+        expected=f"one of {', '.join(recipes) or 'none'}",
+        remedy=f"Did you mean {close[0]!r}?" if close else "A file of your own ends in .yaml.",
     )
 
 
@@ -134,13 +133,6 @@ def run(recipe: Recipe, overrides: Sequence[str]) -> list[Expect]:
         InvalidSetting: A package that recipes need is missing.
     """
     parts = recipe.parts
-    missing = [name for name in ("jsonargparse", "docstring_parser", "typeshed_client") if find_spec(name) is None]
-    if missing:
-        raise InvalidSetting(
-            got=f"a Python without {missing[0]}",
-            expected="the recipes extra",
-            remedy="Run: pip install 'lightning-symmetry[recipes]'.",
-        )
     claims: list[Expect] = []
     with _quiet():
         for title, text in parts:
@@ -152,36 +144,18 @@ def run(recipe: Recipe, overrides: Sequence[str]) -> list[Expect]:
 
 
 def _build(recipe: Recipe, title: str, text: str, folder: Path, overrides: Sequence[str]) -> LightningCLI:
-    from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+    from lightning_symmetry.lightning_cli import SymmetryCLI
 
-    class RecipeCLI(LightningCLI):
+    class RecipeCLI(SymmetryCLI):
         def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
             parser.add_argument("--name", type=str, default=title, help="name of this part of the recipe")
 
-        def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-            try:
-                self.config = parser.parse_args(args)
-            except argparse.ArgumentError as error:
-                raise InvalidFile(
-                    got=f"{recipe.name} ({title}): {_shorten(str(error))}",
-                    expected="arguments that the classes of the recipe accept",
-                    remedy=_suggest_option(str(error), parser),
-                ) from error
-
-        def instantiate_classes(self) -> None:
-            try:
-                super().instantiate_classes()
-            except ValueError as error:
-                # the parser wraps what a constructor raises
-                raise _find_own(error) or error from None
-
     logger = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": str(folder), "name": ""}}
     return RecipeCLI(
-        run=False,
         args=["--config", text, *overrides],
-        parser_kwargs={"exit_on_error": False},
+        source=f"{recipe.name} ({title})",
+        run=False,
         trainer_defaults={"default_root_dir": str(folder), "logger": logger, "enable_model_summary": False},
-        save_config_kwargs={"overwrite": True},
         auto_configure_optimizers=False,
     )
 
@@ -207,67 +181,23 @@ def _quiet() -> Iterator[None]:
     # importing Lightning sets the levels of its loggers, so it comes first
     import lightning.pytorch
 
+    from lightning_symmetry.lightning_cli import parser_silenced
+
     loggers = [logging.getLogger(name) for name in (lightning.pytorch.__name__, "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.WARNING)
     try:
-        with warnings.catch_warnings():
+        with parser_silenced():
             for message in (
                 ".*does not have many workers.*",
                 ".*is smaller than the logging interval.*",
                 ".*Checkpoint directory .* exists.*",
                 ".*treespec, LeafSpec.*",
                 ".*available but not used.*",
-                "(?s).*JSONARGPARSE_DEPRECATION_WARNINGS.*",
-                "(?s).*was deprecated in v4.* will be removed in v5.*",
             ):
                 warnings.filterwarnings("ignore", message=message)
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _shorten(message: str) -> str:
-    """Reduce a parser's error, which lists every type that was tried, to what went wrong."""
-    lines = [line.strip(" -") for line in message.splitlines()]
-    for index, line in enumerate(lines):
-        if line.startswith("Problem with given class_path"):
-            detail = " ".join(lines[index + 1 : index + 3]) if lines[index + 1].endswith(":") else lines[index + 1]
-            return f"{line.removeprefix('Problem with given ').rstrip(':')}: {detail}"
-    given = [line for line in lines if line.startswith("Given value:")]
-    return " ".join([lines[0].rstrip(":"), *(line.replace("Given value:", "cannot be") for line in given)])
-
-
-def _suggest_option(message: str, parser: argparse.ArgumentParser) -> str:
-    """Find what was probably meant by an option that nothing accepts."""
-    unknown = re.search(r"[Oo]ption '([\w.]+)'", message) or re.search(r"unrecognized arguments: --([\w.]+)", message)
-    if unknown is None:
-        return "Correct the value."
-    names = [action.dest for action in parser._actions]
-    group = re.search(r"Group '([\w.]+)'", message)
-    given_class = re.search(r"class_path '([\w.]+)'", message)
-    if given_class:
-        names = _parameters(given_class.group(1))
-    elif group:
-        names = [name.removeprefix(f"{group.group(1)}.") for name in names]
-    else:
-        # `modle.class_path` is a slip in `model`
-        names = [name.split(".")[0] for name in names] + names
-    return _suggest(re.sub(r"\.(class_path|init_args)\b.*", "", unknown.group(1)), names)
-
-
-def _parameters(class_path: str) -> list[str]:
-    return list(inspect.signature(resolve_name(class_path)).parameters)
-
-
-def _find_own(error: BaseException | None) -> SymmetryError | None:
-    while error is not None and not isinstance(error, SymmetryError):
-        error = error.__cause__ or error.__context__
-    return error
-
-
-def _suggest(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(names), n=1)
-    return f"Did you mean {close[0]!r}?" if close else "Check the spelling."
