@@ -14,31 +14,28 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 from torchvision.models import resnet18
 
+from lightning_symmetry.exceptions import InvalidSetting
+
 Batch = tuple[Tensor, Tensor]
 
 
-@final
-class Regressor(LightningModule):
-    """A multilayer perceptron with SiLU, trained on the mean squared error by Adam.
+class VectorRegressor(LightningModule, ABC):
+    """What the regressors share: the mean squared error and Adam; each brings its network.
 
     Logs ``train/loss``, ``val/mse`` and ``test/mse``.
 
     Args:
-        inputs: Features in.
-        outputs: Features out.
-        hidden: Width of each hidden layer.
+        net: From inputs of B rows to outputs (B, outputs).
         lr: Learning rate.
     """
 
-    def __init__(self, inputs: int, outputs: int, hidden: Sequence[int] = (128, 128), lr: float = 1e-3) -> None:
+    @abstractmethod
+    def __init__(self, net: nn.Module, lr: float) -> None:
         super().__init__()
-        widths = [inputs, *hidden]
-        layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.SiLU())]
-        self.net = nn.Sequential(*layers, nn.Linear(widths[-1], outputs))
-        self.lr = lr
+        self.net, self.lr = net, lr
 
     def forward(self, x: Tensor) -> Tensor:
-        """Predict: (B, inputs) -> (B, outputs)."""
+        """Predict: (B, ...) -> (B, outputs)."""
         return self.net(x)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -61,6 +58,100 @@ class Regressor(LightningModule):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam over everything."""
         return torch.optim.Adam(self.parameters(), lr=self.lr)
+
+
+@final
+class Regressor(VectorRegressor):
+    """A multilayer perceptron with SiLU.
+
+    Args:
+        inputs: Features in.
+        outputs: Features out.
+        hidden: Width of each hidden layer.
+        lr: Learning rate.
+        residual: Predict the change of the input, ``x + net(x)``; needs as many outputs as inputs.
+
+    Raises:
+        InvalidSetting: A residual network would change the number of features.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        hidden: Sequence[int] = (128, 128),
+        lr: float = 1e-3,
+        residual: bool = False,
+    ) -> None:
+        if residual and inputs != outputs:
+            raise InvalidSetting(
+                got=f"a residual network from {inputs} to {outputs} features",
+                expected="as many outputs as inputs",
+                remedy="Set residual to false, or the two numbers to the same.",
+            )
+        widths = [inputs, *hidden]
+        layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.SiLU())]
+        net = nn.Sequential(*layers, nn.Linear(widths[-1], outputs))
+        super().__init__(Residual(net) if residual else net, lr)
+
+
+@final
+class Residual(nn.Module):
+    """Adds its input to what a network makes of it.
+
+    Args:
+        net: From (B, n) to (B, n).
+    """
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Predict: (B, n) -> (B, n)."""
+        return x + self.net(x)
+
+
+@final
+class PointRegressor(VectorRegressor):
+    """A set of points through one perceptron each, their mean through another: their order does not matter.
+
+    Turning the points changes the answer in any way: the network knows nothing of rotations.
+
+    Args:
+        dim: Length of a point.
+        outputs: Features out.
+        width: Of every hidden layer.
+        lr: Learning rate.
+
+    References:
+        Deep Sets, arXiv 1703.06114.
+    """
+
+    def __init__(self, dim: int = 3, outputs: int = 3, width: int = 64, lr: float = 1e-3) -> None:
+        super().__init__(DeepSet(dim, outputs, width), lr)
+
+
+@final
+class DeepSet(nn.Module):
+    """Features of every point, their mean, and what follows from it.
+
+    Args:
+        dim: Length of a point.
+        outputs: Features out.
+        width: Of every hidden layer.
+    """
+
+    def __init__(self, dim: int, outputs: int, width: int) -> None:
+        super().__init__()
+        self.each = nn.Sequential(
+            nn.Linear(dim, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width)
+        )
+        self.all = nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Predict: (B, N, dim) -> (B, outputs)."""
+        return self.all(self.each(x).mean(1))
 
 
 class ImageClassifier(LightningModule, ABC):

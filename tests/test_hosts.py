@@ -6,8 +6,16 @@ import lightning.pytorch as L
 import pytest
 import torch
 
-from lightning_symmetry.data import PlanarVectors, RotatedDigits
-from lightning_symmetry.hosts import Classifier, ImageClassifier, Regressor, ResNet18Classifier
+from lightning_symmetry.data import PlanarVectors, PointClouds, RotatedDigits
+from lightning_symmetry.exceptions import InvalidSetting
+from lightning_symmetry.hosts import (
+    Classifier,
+    ImageClassifier,
+    PointRegressor,
+    Regressor,
+    ResNet18Classifier,
+    VectorRegressor,
+)
 
 
 def metrics(module: L.LightningModule, data: L.LightningDataModule, epochs: int) -> dict[str, float]:
@@ -33,6 +41,32 @@ def test_regressor_learns() -> None:
     assert found["test/mse"] < 0.3  # the variance of the target is 1
 
 
+def test_residual_regressor_predicts_the_change() -> None:
+    torch.manual_seed(0)
+    module = Regressor(4, 4, hidden=[8], residual=True)
+    x = torch.randn(5, 4)
+    last = list(module.net.net)[-1]
+    torch.nn.init.zeros_(last.weight)
+    torch.nn.init.zeros_(last.bias)
+    assert torch.equal(module(x), x)
+    with pytest.raises(InvalidSetting, match="4 to 2"):
+        Regressor(4, 2, residual=True)
+
+
+def test_point_regressor_learns_whatever_the_order_and_knows_nothing_of_rotations() -> None:
+    torch.manual_seed(0)
+    module = PointRegressor(lr=3e-3)
+    found = metrics(module, PointClouds(samples=1000), 10)
+    assert {"train/loss", "val/mse", "test/mse"} <= set(found)
+    assert found["test/mse"] < 0.7  # the variance of the target is 1
+    x = torch.randn(8, 12, 3)
+    torch.testing.assert_close(module(x.flip(1)), module(x), atol=1e-5, rtol=0)
+    turn = torch.tensor([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    fresh = PointRegressor()
+    with torch.no_grad():
+        assert float((fresh(x @ turn.mT) - fresh(x) @ turn.mT).norm() / fresh(x).norm()) > 0.1
+
+
 def test_classifier_learns() -> None:
     torch.manual_seed(0)
     found = metrics(Classifier(), RotatedDigits(degrees=0), 5)
@@ -46,6 +80,8 @@ def test_resnet_takes_small_images() -> None:
     assert isinstance(module.configure_optimizers(), torch.optim.SGD)
 
 
-def test_what_classifiers_share_is_abstract() -> None:
+def test_what_hosts_share_is_abstract() -> None:
     with pytest.raises(TypeError):
         ImageClassifier(torch.nn.Identity(), 2, 0.1)
+    with pytest.raises(TypeError):
+        VectorRegressor(torch.nn.Identity(), 0.1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, final
 
 import torch
@@ -40,6 +40,32 @@ class Pairs(Dataset[tuple[Tensor, Tensor]]):
         """Give a whole batch, which is what a DataLoader asks for first."""
         rows = torch.as_tensor(indices)
         return self.x[rows], self.y[rows]
+
+
+@final
+class Fresh(Dataset[tuple[Tensor, Tensor]]):
+    """Samples that are made anew when they are dealt.
+
+    Args:
+        x: (N, ...) what the inputs are made from.
+        y: (N,) targets.
+        make: Makes the inputs of some rows, ``make(x, rows)``, by the draws of the epoch.
+    """
+
+    def __init__(self, x: Tensor, y: Tensor, make: Callable[[Tensor, Tensor], Tensor]) -> None:
+        self.x, self.y, self.make = x, y, make
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        x, y = self.__getitems__([index])
+        return x[0], y[0]
+
+    def __getitems__(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """Give a whole batch, which is what a DataLoader asks for first."""
+        rows = torch.as_tensor(indices)
+        return self.make(self.x, rows), self.y[rows]
 
 
 @final

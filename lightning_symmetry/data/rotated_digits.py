@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import final
 
@@ -12,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lightning_symmetry.data.base import KnownSymmetry, Pairs
+from lightning_symmetry.data.base import Fresh, KnownSymmetry, Pairs
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.functional.warp import pixel_coordinates
@@ -81,7 +80,7 @@ class RotatedDigits(KnownSymmetry):
             angles = self._angles(Rng(self.seed, counter), len(chosen))
             parts[split] = Pairs(turn_digits(digits[chosen], angles, self.size), labels[chosen])
         if self.fresh:
-            parts["train"] = FreshlyTurned(digits[rows["train"]], labels[rows["train"]], self._turn_of_epoch)
+            parts["train"] = Fresh(digits[rows["train"]], labels[rows["train"]], self._turn_of_epoch)
         return parts
 
     def _angles(self, rng: Rng, rows: int) -> Tensor:
@@ -91,32 +90,6 @@ class RotatedDigits(KnownSymmetry):
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
         angles = self._angles(Rng(self.seed, counter=1000 + epoch), self.samples)
         return turn_digits(digits[rows], angles[rows], self.size)
-
-
-@final
-class FreshlyTurned(Dataset[tuple[Tensor, Tensor]]):
-    """Digits that are turned when they are dealt.
-
-    Args:
-        digits: (N, 1, 8, 8).
-        labels: (N,).
-        turn: Makes the images of some rows, by the angles of the epoch.
-    """
-
-    def __init__(self, digits: Tensor, labels: Tensor, turn: Callable[[Tensor, Tensor], Tensor]) -> None:
-        self.digits, self.labels, self.turn = digits, labels, turn
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        images, labels = self.__getitems__([index])
-        return images[0], labels[0]
-
-    def __getitems__(self, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Give a whole batch, which is what a DataLoader asks for first."""
-        rows = torch.as_tensor(indices)
-        return self.turn(self.digits, rows), self.labels[rows]
 
 
 def turn_digits(digits: Tensor, angles: Tensor, size: int) -> Tensor:

@@ -10,11 +10,21 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from lightning_symmetry.data import BrokenVectors, KnownSymmetry, PlanarVectors, RotatedDigits, SpatialVectors
+from lightning_symmetry.data import (
+    BrokenVectors,
+    KnownSymmetry,
+    PlanarVectors,
+    PointClouds,
+    RotatedDigits,
+    SpatialVectors,
+    TwoBody,
+)
 from lightning_symmetry.data.rotated_digits import turn_digits
 from lightning_symmetry.exceptions import InvalidSetting
+from lightning_symmetry.functional.random import Rng
 
-ALL = [PlanarVectors, SpatialVectors, BrokenVectors, RotatedDigits]
+ALL = [PlanarVectors, SpatialVectors, BrokenVectors, RotatedDigits, TwoBody, PointClouds]
+VECTORS = [PlanarVectors, SpatialVectors, TwoBody, PointClouds]
 
 
 def make(kind: type[KnownSymmetry], **kwargs: object) -> KnownSymmetry:
@@ -82,21 +92,59 @@ def test_broken_vectors_obey_no_generator() -> None:
     assert violation(data, rotation(0.7)) > 0.1
 
 
-@pytest.mark.parametrize("kind", [PlanarVectors, SpatialVectors, RotatedDigits])
+@pytest.mark.parametrize("kind", VECTORS)
+def test_target_of_what_the_truth_moves_is_what_it_makes_of_the_target(kind: type[KnownSymmetry]) -> None:
+    data = make(kind)
+    x, y = (part[:64] for part in everything(data.test_dataloader()))
+    truth = data.truth().bind(x, y)
+    g, _ = truth.sample(x, 1, Rng(0))
+    # float32 over 25 steps; a close encounter of two bodies amplifies rounding
+    torch.testing.assert_close(data.target(truth.move_input(g, x)), truth.move_output(g, y), atol=1e-3, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", [*VECTORS, RotatedDigits])
 def test_truth_moves_the_data(kind: type[KnownSymmetry]) -> None:
     data = make(kind)
     x, y = (part[:4] for part in everything(data.test_dataloader()))
     truth = data.truth().bind(x, y)
-    assert truth.group.count == (3 if kind is SpatialVectors else 1)
+    assert truth.group.count == (3 if kind in (SpatialVectors, PointClouds) else 1)
     g = truth.group.exp(torch.full((4, truth.group.count), 0.3))
     assert truth.move_input(g, x).shape == x.shape
     assert truth.move_output(g, y).shape == y.shape
 
 
-@pytest.mark.parametrize("kind", [PlanarVectors, SpatialVectors])
+@pytest.mark.parametrize("kind", [PlanarVectors, SpatialVectors, PointClouds])
 def test_targets_have_unit_variance(kind: type[KnownSymmetry]) -> None:
     y = everything(make(kind, samples=20000).train_dataloader())[1]
     assert float(y.pow(2).mean().sqrt()) == pytest.approx(1, abs=0.02)
+
+
+@pytest.mark.parametrize("points", [3, 30])
+def test_clouds_are_centred_and_their_targets_have_unit_variance_for_any_number_of_points(points: int) -> None:
+    x, y = everything(make(PointClouds, points=points, samples=20000).train_dataloader())
+    assert x.shape == (20000, points, 3) and float(x.mean(1).abs().max()) < 1e-6
+    assert float(y.pow(2).mean().sqrt()) == pytest.approx(1, abs=0.05)  # sixth moments of 20,000 clouds
+
+
+def test_clouds_have_rotations_and_no_other_linear_symmetry() -> None:
+    data = make(PointClouds)
+    x = everything(data.test_dataloader())[0][:50].double()
+    # D target(x) L x = L target(x) is linear in the 9 entries of L
+    columns = []
+    for k in range(9):
+        generator = torch.zeros(9, dtype=torch.float64).index_fill_(0, torch.tensor(k), 1.0).reshape(3, 3)
+        _, slope = torch.func.jvp(data.target, (x,), (x @ generator.mT,))
+        columns.append((slope - data.target(x) @ generator.mT).flatten())
+    _, sizes, rows = torch.linalg.svd(torch.stack(columns, 1), full_matrices=False)
+    assert sizes[-3] < 1e-9 * sizes[0] and sizes[-4] > 1e-2 * sizes[0]
+    found = rows[-3:].reshape(3, 3, 3)
+    torch.testing.assert_close(found, -found.mT)
+
+
+def test_order_of_the_points_does_not_matter() -> None:
+    data = make(PointClouds)
+    x, y = everything(data.test_dataloader())
+    torch.testing.assert_close(data.target(x.flip(1)), y)
 
 
 def test_sector_confines_training_but_not_the_test() -> None:
@@ -197,6 +245,8 @@ def test_fresh_digits_turn_in_every_epoch(fresh: bool, tmp_path: object) -> None
         (SpatialVectors, {"samples": 0}),
         (BrokenVectors, {"batch_size": 0}),
         (RotatedDigits, {"samples": 1001}),
+        (PointClouds, {"points": 2}),
+        (PointClouds, {"samples": 0}),
     ],
 )
 def test_senseless_settings_are_refused(kind: type[KnownSymmetry], kwargs: dict[str, object]) -> None:

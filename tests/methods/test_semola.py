@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningDataModule, Trainer, seed_everything
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer, seed_everything
 
 from lightning_symmetry.balancing import Ramp
 from lightning_symmetry.callbacks import LearnableAugmentation
-from lightning_symmetry.data import BrokenVectors, PlanarVectors, SpatialVectors
+from lightning_symmetry.data import BrokenVectors, PlanarVectors, PointClouds, SpatialVectors, TwoBody
 from lightning_symmetry.discovery import Discovery
 from lightning_symmetry.exceptions import InvalidSetting
-from lightning_symmetry.hosts import Regressor
+from lightning_symmetry.hosts import PointRegressor, Regressor
 from lightning_symmetry.methods import semola
 from lightning_symmetry.samplers import OneHot, Uniform
 
@@ -26,7 +26,6 @@ def train(
 ) -> float:
     """Train the plain regressor with one symmetry callback, or none; returns its test error."""
     seed_everything(seed, verbose=False)
-    inputs, outputs = (6, 3) if isinstance(data, SpatialVectors) else (4, 2)
     trainer = Trainer(
         max_steps=steps,
         max_epochs=-1,
@@ -40,9 +39,17 @@ def train(
         # the verdict looks at the last validation; one every ten epochs is enough and quick
         check_val_every_n_epoch=10,
     )
-    host = Regressor(inputs, outputs)
+    host = host_for(data)
     trainer.fit(host, data)
     return trainer.test(host, data, verbose=False)[0]["test/mse"]
+
+
+def host_for(data: LightningDataModule) -> LightningModule:
+    if isinstance(data, PointClouds):
+        return PointRegressor()
+    if isinstance(data, TwoBody):
+        return Regressor(8, 8, hidden=[256, 256], residual=True)
+    return Regressor(6, 3) if isinstance(data, SpatialVectors) else Regressor(4, 2)
 
 
 def found_by(callback: LearnableAugmentation) -> Discovery:
@@ -70,6 +77,15 @@ def test_presets_are_the_published_objective() -> None:
     assert general.balance.values == [1.0, 0.05, 0.3, 0.1, 0.0] and general.balance.start == 500
     assert compact.balance.values == [1.0, 0.0, 1.0, 1.0, 0.0] and compact.balance.start == 0
     assert isinstance(general.symmetries[0].sampler, OneHot) and isinstance(compact.symmetries[0].sampler, Uniform)
+
+
+def test_how_far_and_how_soon_can_be_said() -> None:
+    callback = semola("image -> label", probability=1.0, warmup=100, rise=50, cap=4.0)
+    assert callback.probability == 1.0
+    assert isinstance(callback.balance, Ramp)
+    assert (callback.balance.start, callback.balance.length) == (100, 50)
+    (reward,) = [loss for loss in callback.losses if loss.key == "norm_reward"]
+    assert reward.cap == 4.0
 
 
 def test_an_unknown_preset_is_refused() -> None:
@@ -134,6 +150,23 @@ def test_three_rotations_of_space(generators: int, tmp_path: Any) -> None:
     for matrix in found.canonical:
         assert sorted(matrix.abs().flatten().tolist())[-2:] == pytest.approx([1.0, 1.0], abs=0.05)
         assert sorted(matrix.abs().flatten().tolist())[:7] == pytest.approx([0.0] * 7, abs=0.05)
+
+
+@pytest.mark.slow
+def test_two_bodies_turn_as_one(tmp_path: Any) -> None:
+    callback = semola("learned(1, blocks=2) on vector -> same", preset="compact", seed=1)
+    train(TwoBody(seed=1), callback, tmp_path, seed=1)
+    assert found_by(callback).verdict == "symmetric" and found_by(callback).cosine > 0.99
+    assert norms_of(callback)[0] == pytest.approx(math.pi * math.sqrt(8), rel=0.05)
+
+
+@pytest.mark.slow
+def test_clouds_of_points_turn_and_the_spare_generator_dies_out(tmp_path: Any) -> None:
+    callback = semola("learned(4, affine=False) on points -> vector", seed=1)
+    train(PointClouds(seed=1), callback, tmp_path, seed=1)
+    assert found_by(callback).verdict == "symmetric" and len(found_by(callback).accepted) == 3
+    assert found_by(callback).cosine > 0.99
+    assert min(norms_of(callback)) < 0.1 * CAP
 
 
 @pytest.mark.slow

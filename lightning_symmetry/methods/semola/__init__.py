@@ -35,6 +35,9 @@ def semola(
     lr: float = 5e-3,
     seed: int = 0,
     name: str | None = None,
+    probability: float = 0.0,
+    rise: int = 0,
+    cap: float | None = None,
 ) -> LearnableAugmentation:
     """Learn a Lie algebra with the task, with the complete objective of SEMoLA.
 
@@ -60,6 +63,9 @@ def semola(
         lr: Learning rate of the generators.
         seed: Seed of the initial generators and of all draws.
         name: Name in logs, files and checkpoints.
+        probability: Share of the samples that the task itself is trained on moved, see `LearnableAugmentation`.
+        rise: Batches after the warm-up over which all terms grow to full strength.
+        cap: Norm from which on the norm reward gives nothing more, by default a quarter turn, see `NormReward`.
 
     Returns:
         A callback for the Trainer.
@@ -91,10 +97,11 @@ def semola(
     return LearnableAugmentation(
         sought,
         module=module,
-        losses=[Equivariance(distance, views), NormReward(), OrbitCosine(), Orthogonality(), Sparsity()],
-        balance=Ramp(strengths, start),
+        losses=[Equivariance(distance, views), NormReward(cap), OrbitCosine(), Orthogonality(), Sparsity()],
+        balance=Ramp(strengths, start, rise),
         every_n_steps=every_n_steps,
         lr=lr,
         seed=seed,
         name=name,
+        probability=probability,
     )
