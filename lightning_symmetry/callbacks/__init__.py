@@ -3,5 +3,6 @@
 from lightning_symmetry.callbacks.augmentation import LearnableAugmentation
 from lightning_symmetry.callbacks.engine import SymmetryCallback
 from lightning_symmetry.callbacks.expect import Expect
+from lightning_symmetry.callbacks.mixin import SymmetryMixin
 
-__all__ = ["Expect", "LearnableAugmentation", "SymmetryCallback"]
+__all__ = ["Expect", "LearnableAugmentation", "SymmetryCallback", "SymmetryMixin"]

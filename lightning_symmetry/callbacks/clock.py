@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from lightning_symmetry.callbacks.loss_scale import LossScale
 from lightning_symmetry.functional.distributed import is_distributed, sum_over_ranks
+
+# For the widths of laws: Adam's second beta, and the steps after which the learning rate begins to fall.
+WIDTH_MEMORY = 0.99
+WIDTH_STEPS = 50
 
 
 class Clock:
@@ -17,6 +23,10 @@ class Clock:
     Gradients arrive through the host's own backward. They are divided by the gradient scaler's scale, averaged over
     ranks, and dropped when the host's step was skipped or they are not finite. Without host optimizers every batch
     that left gradients counts. While the host accumulates, so does the clock.
+
+    The widths of laws learn apart: their gradients come from the few samples that a wide draw has misled, so that
+    Adam has to forget sooner how large they were, and their rate falls like 1 / sqrt(1 + steps / 50), so that they
+    settle.
 
     Args:
         lr: Learning rate of Adam.
@@ -30,7 +40,7 @@ class Clock:
         self._restored: dict[str, Any] | None = None
         self._handles: list[Any] = []
         self._gradient_handles: list[Any] = []
-        self._scale: Callable[[], float] | None = None
+        self.scale = LossScale()
         self._hosts = 0
         self._running = False
         self._stepped = self._attempted = False
@@ -48,7 +58,7 @@ class Clock:
         real = [o for o in optimizers if getattr(o, "param_groups", None)]
         self._hosts = len(real)
         self._handles = [o.register_step_post_hook(self._on_step) for o in real]
-        self._scale = None if scaler is None else scaler.get_scale
+        self.scale.start(scaler)
         self._stepped = self._attempted = False
         self._running = True
         self._hook_gradients()
@@ -57,13 +67,25 @@ class Clock:
         """Remove every hook; harmless when none is there."""
         for handle in self._handles + self._gradient_handles:
             handle.remove()
+        self.scale.stop()
         self._handles, self._gradient_handles, self._kept = [], [], None
         self._running = False
 
-    def adopt(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Take parameters to train, once they exist, and restore the optimizer's state when one waits."""
+    def adopt(self, parameters: Iterable[nn.Parameter], widths: Iterable[nn.Parameter] = ()) -> None:
+        """Take parameters to train, once they exist, and restore the optimizer's state when one waits.
+
+        Args:
+            parameters: Everything that is learnt.
+            widths: Those of them that are widths of laws.
+        """
         self.parameters = list({id(p): p for p in parameters if p.requires_grad}.values())
-        self.optimizer = torch.optim.Adam(self.parameters, lr=self.lr) if self.parameters else None
+        apart = {id(p) for p in widths}
+        groups: list[dict[str, Any]] = [
+            {"params": [p for p in self.parameters if id(p) not in apart]},
+            {"params": [p for p in self.parameters if id(p) in apart], "betas": (0.9, WIDTH_MEMORY)},
+        ]
+        groups = [group for group in groups if group["params"]]
+        self.optimizer = torch.optim.Adam(groups, lr=self.lr) if groups else None
         if self.optimizer is not None and self._restored is not None:
             self.optimizer.load_state_dict(self._restored)
         self._restored = None
@@ -88,7 +110,9 @@ class Clock:
 
     def end_batch(self) -> bool:
         """Step, drop or keep the gradients of this batch; returns whether it stepped."""
-        stepped, attempted = self._stepped or self._hosts == 0, self._attempted
+        # a scaler of the module's own skips steps without a word
+        skipped = self.scale.end_batch()
+        stepped, attempted = self._stepped or self._hosts == 0, self._attempted or skipped
         self._stepped = self._attempted = False
         self._kept = None
         if self.optimizer is None or not (stepped or attempted):
@@ -97,6 +121,7 @@ class Clock:
         if taken:
             self.optimizer.step()
             self.steps += 1
+            self._slow_down()
         self.optimizer.zero_grad(set_to_none=True)
         return taken
 
@@ -110,6 +135,15 @@ class Clock:
             self.optimizer.load_state_dict(state)
         else:
             self._restored = state
+
+    def _slow_down(self) -> None:
+        """Let widths settle: their rate falls with the root of the steps, whatever the length of the training."""
+        if self.optimizer is None:
+            return
+        for group in self.optimizer.param_groups:
+            if group["betas"][1] == WIDTH_MEMORY:
+                taken = max(float(self.optimizer.state[p].get("step", 0)) for p in group["params"])
+                group["lr"] = self.lr / math.sqrt(1 + taken / WIDTH_STEPS)
 
     def _copy_gradients(self) -> list[Tensor | None]:
         return [None if p.grad is None else p.grad.clone() for p in self.parameters]
@@ -141,6 +175,9 @@ class Clock:
         for handle in self._gradient_handles:
             handle.remove()
         self._gradient_handles = []
-        if self._scale is not None and self._running:
-            scale = self._scale
-            self._gradient_handles = [p.register_hook(lambda grad: grad / scale()) for p in self.parameters]
+        if self._running:
+            # the gradient as it is where nothing is scaled
+            self._gradient_handles = [
+                p.register_hook(lambda grad: grad / self.scale() if self.scale.is_used else None)
+                for p in self.parameters
+            ]

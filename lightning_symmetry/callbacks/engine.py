@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lightning_symmetry.balancing import Balancer, Fixed
 from lightning_symmetry.callbacks.clock import Clock
+from lightning_symmetry.callbacks.defaults import ask_module, build_symmetries, holds_object
 from lightning_symmetry.callbacks.host import Callback
 from lightning_symmetry.callbacks.journal import Journal
 from lightning_symmetry.callbacks.moving import blend_moved, forward_moved, move_back, stand_still
@@ -26,19 +27,22 @@ from lightning_symmetry.callbacks.reservoir import Reservoir
 from lightning_symmetry.callbacks.second_pass import RandomState, inject_penalty, make_second_pass
 from lightning_symmetry.callbacks.site import Site
 from lightning_symmetry.callbacks.tap import Tap
+from lightning_symmetry.callbacks.task_loss import TaskLoss
+from lightning_symmetry.discovery import label_generators, width_key
 from lightning_symmetry.exceptions import InvalidSetting, NoGradient
-from lightning_symmetry.functional.distributed import sum_over_ranks
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.losses import Call, Loss
 from lightning_symmetry.paths import find_leaves, replace_leaves
-from lightning_symmetry.symmetry import Symmetry
+from lightning_symmetry.rows import Rows
+from lightning_symmetry.samplers import learns_widths, limit_widths
 
 
 class SymmetryCallback(Callback, ABC):
     """What every learning callback does; finals choose the losses and whether the task's own forward is moved.
 
     Args:
-        symmetries: One symmetry or a list: sentences, saved files, mappings or objects.
+        symmetries: One symmetry or a list: sentences, saved files, mappings or objects; None for those that the
+            module states, see `SymmetryMixin`.
         module: Dotted name of the network; found by itself where one submodule is called on the batch.
         losses: Penalties added to the host's loss, for every symmetry.
         balance: Their strengths.
@@ -62,19 +66,12 @@ class SymmetryCallback(Callback, ABC):
         super().__init__()
         if every_n_steps < 1:
             raise InvalidSetting(f"every_n_steps={every_n_steps}", "at least 1", "Use 1 for every batch.")
-        many = isinstance(symmetries, Sequence) and not isinstance(symmetries, str)
-        described = list(symmetries) if many else [symmetries]
-        if not described:
-            raise InvalidSetting("no symmetry", "at least one", 'For example "image -> label", where one is learnt.')
-        built = [Symmetry.of(s) for s in described]
-        if name and len(built) == 1 and built[0] is not described[0]:
-            built[0].name = name
         # Any, since torch types what a list holds as plain modules
-        self.symmetries: Any = nn.ModuleList(built)
+        self.symmetries: Any = nn.ModuleList()
         self.losses: Any = nn.ModuleList(losses)
         self.balance = balance if isinstance(balance, Balancer) else Fixed(balance)
         self.every_n_steps, self.seed = every_n_steps, seed
-        self.name = name or "_and_".join(s.name for s in built)
+        self.name, self._given_name = name or "of_the_module", name
         self.step = 0
         self.journal = Journal()
         self._tap = Tap(self, module)
@@ -83,19 +80,52 @@ class SymmetryCallback(Callback, ABC):
         self._trainer: Any = None
         self._host: Any = None
         self._folder: Path | None = None
-        self._owns = [True] * len(self.symmetries)
+        self._owns: list[bool] = []
         self._penalties: list[Tensor] = []
         self._values: dict[str, Tensor] = {}
-        self._task_loss: Tensor | None = None
+        self._task_loss = TaskLoss()
         self._moved = False
         self._calls = 0
         self._met_trainer = False
         self._first_step: int | None = None
+        self._network: str | None = None
         self._restored: list[dict[str, Tensor]] | None = None
         self._rng = Rng(seed)
         self._input_seen = self._output_seen = False
+        if symmetries is not None:
+            self.adopt(symmetries)
+
+    def adopt(self, described: Any) -> None:
+        """Take over the symmetries, which are known at once or from the module in ``setup``.
+
+        Args:
+            described: As the constructor takes them.
+        """
+        built = build_symmetries(described)
+        if self._given_name and len(built) == 1 and not holds_object(described):
+            built[0].name = self._given_name
+        self.symmetries = nn.ModuleList(built)
+        self.name = self._given_name or "_and_".join(s.name for s in built)
+        self._owns = [True] * len(built)
         if len(self.losses):
             self.balance.strengths(self._terms, 0)
+
+    def adopt_from(self, pl_module: Any, stage: str) -> None:
+        """Take over the symmetries that the module states.
+
+        Raises:
+            InvalidSetting: It is to be trained and states none.
+        """
+        described = ask_module(pl_module)
+        if described is not None:
+            self.adopt(described)
+        elif stage == "fit":
+            kind = type(self).__name__
+            raise InvalidSetting(
+                got=f"{kind}() without symmetries, for a {type(pl_module).__name__} that states none",
+                expected="symmetries from one of the two",
+                remedy=f'Write {kind}("image -> label"), or give the module a method symmetries(), see SymmetryMixin.',
+            )
 
     # ---------------------------------------------------------------- what the finals decide
 
@@ -112,6 +142,10 @@ class SymmetryCallback(Callback, ABC):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Wrap the training step and check what can be checked before training time is spent."""
         self._met_trainer = True
+        if not len(self.symmetries):
+            self.adopt_from(pl_module, stage)
+        if not len(self.symmetries):
+            return
         refuse_same_key(self, trainer.callbacks)
         if stage != "fit":
             return
@@ -133,6 +167,15 @@ class SymmetryCallback(Callback, ABC):
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Remember where training began, to know whether it saw a batch."""
         self._first_step = self.step
+        self._tap.stopwatch.start()
+
+    def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
+        """Time the backward."""
+        self._tap.stopwatch.begin_backward()
+
+    def on_after_backward(self, trainer: Any, pl_module: Any) -> None:
+        """Time the backward."""
+        self._tap.stopwatch.end_backward()
 
     def on_before_optimizer_step(self, trainer: Any, pl_module: Any, optimizer: Any) -> None:
         """The host is about to step."""
@@ -140,8 +183,11 @@ class SymmetryCallback(Callback, ABC):
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Step the own optimizer with the host's, count the batch, and log."""
-        self._clock.end_batch()
-        self._tell_balance()
+        if self._clock.end_batch():
+            for symmetry in self.symmetries:
+                limit_widths(symmetry.sampler, symmetry.moves_pictures)
+        if self.balance.observes and (loss := self._task_loss.collect(pl_module.device)) is not None:
+            self.balance.observe(loss, self._moved)
         self.step += 1
         if self._output_seen:
             self.journal.write(trainer, pl_module, self.step, self._norms, self._values)
@@ -170,6 +216,7 @@ class SymmetryCallback(Callback, ABC):
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Make the verdict, while the network is still on its device."""
+        self._tap.stopwatch.stop()
         if self._calls:
             self.conclude(trainer, pl_module)
 
@@ -220,6 +267,7 @@ class SymmetryCallback(Callback, ABC):
             "optimizer": self._clock.state_dict(),
             "journal": self.journal.state_dict(),
             "values": {name: float(value) for name, value in self._values.items()},
+            "network": self.network_name,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -230,10 +278,33 @@ class SymmetryCallback(Callback, ABC):
         nn.ModuleList(self.losses).load_state_dict(state_dict["losses"])
         self.balance.load_state_dict(state_dict["balance"])
         self._restored = state_dict["symmetries"]
+        self._network = state_dict.get("network")
         self._clock.load_state_dict(state_dict["optimizer"])
         if self._output_seen:
             self._restore("sampler.", "input.", "output.")
             self._restored = None
+
+    @property
+    def network_name(self) -> str | None:
+        """Dotted name of the network, "." for the module itself; None before it is known."""
+        return self._tap.found or self._tap.wanted or self._network
+
+    def complete(self, site: Site, x: Any) -> None:
+        """Complete the symmetries, and what was saved of them, from a call outside of training.
+
+        Args:
+            site: The call.
+            x: Its input structure.
+        """
+        if self._output_seen:
+            return
+        # what is made in inference mode could never be trained again
+        with torch.inference_mode(False), torch.no_grad():
+            plain = replace_leaves(x, {path: leaf.clone() for path, leaf in find_leaves(x).items()})
+            if not self._input_seen:
+                self._meet_input(plain)
+            args, kwargs = site.pack(plain)
+            self._meet_output(plain, site.forward(*args, **kwargs))
 
     # ---------------------------------------------------------------- the tap's listener
 
@@ -243,9 +314,12 @@ class SymmetryCallback(Callback, ABC):
         return any(loss.needs_output for loss in self.losses) or any(s.moves_output for s in self.symmetries)
 
     def is_listening(self) -> bool:
-        """Only in the trainer's own training: not while the LR finder has taken the callbacks away."""
+        """Only in the trainer's own training.
+
+        Not while the LR finder has taken the callbacks away, and not where a validation step calls the training step.
+        """
         trainer = self._trainer
-        return trainer is not None and any(callback is self for callback in trainer.callbacks)
+        return trainer is not None and trainer.training and any(callback is self for callback in trainer.callbacks)
 
     def on_step_begin(self) -> None:
         """Forget the last step's penalties."""
@@ -259,7 +333,7 @@ class SymmetryCallback(Callback, ABC):
     def on_step_end(self, output: Any) -> Any:
         """Add the penalty to the returned loss (automatic optimization)."""
         if self.balance.observes:
-            self._note_loss(output)
+            self._task_loss.note(output, self._host, type(self.balance).__name__)
         penalties, self._penalties = self._penalties, []
         if not penalties or output is None:
             return output
@@ -294,7 +368,7 @@ class SymmetryCallback(Callback, ABC):
         views = max((loss.views for loss in active), default=1)
         before = RandomState(self.symmetries[0].leading(x).device)
         if moving and self.balance.is_reference(self.step):
-            drawn = [stand_still(symmetry, x, views) for symmetry in self.symmetries]
+            drawn = [stand_still(symmetry, x, views, self._rng) for symmetry in self.symmetries]
         else:
             drawn = [symmetry.sample(x, views, self._rng) for symmetry in self.symmetries]
             self._moved = moving
@@ -305,7 +379,7 @@ class SymmetryCallback(Callback, ABC):
             elements = [g[::views] for g, _ in drawn]
             y = forward_moved(site, x, self.symmetries, elements, rows)
             self._meet_output(x, y)
-            y = move_back(y, self.symmetries, elements, rows)
+            y = move_back(y, self.symmetries, elements, rows, Rows.of(x))
             if not penalising:
                 return y
         else:
@@ -343,9 +417,7 @@ class SymmetryCallback(Callback, ABC):
             return y
         leaves = {path: leaf for path, leaf in find_leaves(y).items() if leaf.requires_grad}
         if leaves:
-            scaler = getattr(self._trainer.precision_plugin, "scaler", None)
-            scale = (lambda: 1.0) if scaler is None else scaler.get_scale
-            return replace_leaves(y, inject_penalty(leaves, penalty, scale))
+            return replace_leaves(y, inject_penalty(leaves, penalty, self._clock.scale))
         raise NoGradient(
             got=f"an output of {site.name!r} without gradient, under manual optimization",
             expected="an output that the training step differentiates",
@@ -365,31 +437,6 @@ class SymmetryCallback(Callback, ABC):
         count = len(self.losses)
         return [loss for j, loss in enumerate(self.losses) if any(strengths[j::count])]
 
-    def _note_loss(self, output: Any) -> None:
-        """Keep what the step returned, for the balancer; a closure that runs again is the same batch."""
-        loss = output.get("loss") if isinstance(output, Mapping) else output
-        if isinstance(loss, Tensor):
-            self._task_loss = loss.detach() if self._task_loss is None else self._task_loss
-        elif not self._host.automatic_optimization:
-            raise InvalidSetting(
-                got=f"a training step of manual optimization that returned {type(output).__name__}",
-                expected=f"the task's loss, by which {type(self.balance).__name__} chooses the strength",
-                remedy="Return the loss (Lightning ignores it), or give a fixed strength as a number.",
-            )
-
-    def _tell_balance(self) -> None:
-        """Tell the balancer the task's loss of this batch, the mean over ranks."""
-        if not self.balance.observes:
-            return
-        loss, self._task_loss = self._task_loss, None
-        device = self._host.device
-        both = torch.zeros(2, dtype=torch.float64, device="cpu" if device.type == "mps" else device)
-        if loss is not None and bool(loss.isfinite().all()):
-            both += torch.stack((loss.mean().to(both), both.new_ones(())))
-        total, count = sum_over_ranks(both).tolist()
-        if count:
-            self.balance.observe(total / count, self._moved)
-
     # ---------------------------------------------------------------- first sight of data
 
     def _meet_input(self, x: Any) -> None:
@@ -404,12 +451,16 @@ class SymmetryCallback(Callback, ABC):
         if self._output_seen:
             return
         for symmetry in self.symmetries:
-            symmetry.bind(x, y)
+            if symmetry.bind(x, y).choices:
+                self._host.print(f"{symmetry.name}: auto chose\n{symmetry.choices}")
         # the input's side is in the graph by now and must not be written to again
         self._restore("output.")
         self._restored = None
         owned = [s for s, owned in zip(self.symmetries, self._owns, strict=True) if owned]
-        self._clock.adopt([p for s in owned for p in s.parameters()] + list(nn.ModuleList(self.losses).parameters()))
+        self._clock.adopt(
+            [p for s in owned for p in s.parameters()] + list(nn.ModuleList(self.losses).parameters()),
+            widths=[s.sampler.raw_width for s in owned if learns_widths(s.sampler)],
+        )
         self._output_seen = True
 
     def _find_owned(self, callbacks: Sequence[Any]) -> None:
@@ -444,10 +495,22 @@ class SymmetryCallback(Callback, ABC):
             )
         return self._folder
 
+    @property
+    def cost(self) -> float | None:
+        """About which share of the last training's time went into this callback; None before its end."""
+        return self._tap.stopwatch.share
+
     def _norms(self) -> dict[str, Tensor]:
-        return {
+        norms = {
             f"{s.name}/norm_{k}": norm.detach()
             for s in self.symmetries
             if s.group.learnable
-            for k, norm in enumerate(torch.linalg.matrix_norm(s.group.basis()))
+            for k, norm in enumerate(s.group.norms())
         }
+        widths = {
+            f"{s.name}/{width_key(name)}": width.detach()
+            for s in self.symmetries
+            if learns_widths(s.sampler) and not s.group.learnable
+            for name, width in zip(label_generators(s.group), s.sampler.widths, strict=True)
+        }
+        return norms | widths

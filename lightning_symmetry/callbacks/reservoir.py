@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lightning_symmetry.callbacks.site import Site, patched_forward
 from lightning_symmetry.paths import find_leaves, replace_leaves
+from lightning_symmetry.rows import Rows
 
 MAX_SAMPLES = 512
 MAX_BYTES = 64 * 2**20
@@ -78,11 +79,15 @@ class Reservoir:
         self._stack.close()
 
     def collect(self) -> dict[str, Any] | None:
-        """Everything kept as one structure of at most `MAX_SAMPLES` rows, or None."""
-        trees = [kept.tree for kept in self._validation or self._training]
-        if not trees:
+        """Everything kept as one structure of at most `MAX_SAMPLES` rows, of graphs the largest batch; or None."""
+        kept = self._validation or self._training
+        if not kept:
             return None
+        trees = [one.tree for one in kept]
         first = trees[-1]
+        if Rows.of(first).are_ragged:
+            # joining or cutting graphs is for those who know what their indices mean
+            return max(kept, key=lambda one: one.rows).tree
         alike = [tree for tree in trees if _shapes(tree) == _shapes(first)]
         paths = {path for path, leaf in find_leaves(first).items() if leaf.ndim}
         leaves = [find_leaves(tree) for tree in alike]

@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
 from lightning_symmetry.callbacks.site import ABSENT, Site, is_quiet, patched_forward
+from lightning_symmetry.callbacks.stopwatch import Stopwatch
 from lightning_symmetry.exceptions import TargetError
 from lightning_symmetry.paths import find_leaves
 
@@ -63,6 +64,7 @@ class Tap:
         self.listener = listener
         self.wanted = module
         self.found: str | None = None
+        self.stopwatch = Stopwatch()
         self.was_called = self._watched = False
         self._host: nn.Module | None = None
         self._step: Callable[..., Any] | None = None
@@ -143,7 +145,7 @@ class Tap:
 
     def _patched(self, name: str, module: nn.Module) -> AbstractContextManager[None]:
         def wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-            site = Site(name, module, original)
+            site = Site(name, module, self.stopwatch.time_host(original))
             # a compiler must not look into the callback; what lies inside an answered call it may compile as ever
             answer = torch.compiler.disable(functools.partial(self._on_forward, site))
 
@@ -167,7 +169,7 @@ class Tap:
             self._seen.append(site.name)
             self._inputs = inputs
             self.was_called = True
-            return self.listener.on_call(site, args, kwargs)
+            return self.stopwatch.time_call(lambda: self.listener.on_call(site, args, kwargs))
         finally:
             self._depth -= 1
 
@@ -255,6 +257,8 @@ class _Taint(TorchFunctionMode):
         for leaf in find_leaves(batch).values():
             self._marked[leaf] = True
 
+    # a compiler that traced this would hand numbers of the trace to the host, for example to its log
+    @torch.compiler.disable
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         if self.touches([args, kwargs or {}]):

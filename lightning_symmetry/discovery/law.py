@@ -178,7 +178,8 @@ def describe_law(symmetry: Symmetry, x: Any, history: Mapping[str, list[float]] 
             strict=True,
         )
     )
-    fixed = Symmetry(type(sampler)(group, widths.tolist(), learnable=False), symmetry.input, symmetry.output, symmetry.name)
+    constant = type(sampler)(group, widths.tolist(), learnable=False)
+    fixed = Symmetry(constant, symmetry.input, symmetry.output, symmetry.name)
     prefix = f"{symmetry.name}/"
     curves = {key.removeprefix(prefix): list(values) for key, values in (history or {}).items()}
     return LearntLaw(fixed, symmetry.name, ranges, history=curves)

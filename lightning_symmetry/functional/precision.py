@@ -78,6 +78,7 @@ def apply_matrix(matrix: Tensor, vectors: Tensor) -> Tensor:
         for column, part in zip(columns[1:], parts[1:], strict=True):
             total = torch.addcmul(total, column, part)
         if total.requires_grad:
-            total.register_hook(Tensor.contiguous)
+            # a gradient that nobody defined arrives as None
+            total.register_hook(lambda gradient: gradient if gradient is None else gradient.contiguous())
         return total.mT
     return vectors @ matrix.mT

@@ -1,5 +1,6 @@
 """Rooms: one folder a published training procedure, each with one preset function."""
 
+from lightning_symmetry.methods.augerino import augerino
 from lightning_symmetry.methods.semola import semola
 
-__all__ = ["semola"]
+__all__ = ["augerino", "semola"]

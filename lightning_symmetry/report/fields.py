@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import combinations
 from typing import Any
 
@@ -9,7 +10,10 @@ import torch
 from torch import Tensor
 
 from lightning_symmetry.discovery.naming import axis_names
+from lightning_symmetry.functional.polynomials import degree_of, evaluate_monomials, list_monomials, write_monomial
 from lightning_symmetry.report.palette import BLUE, DIVERGING, FAINT, GREY, INK, dress
+
+Velocity = Callable[[Tensor], Tensor]
 
 _ARROWS = 11
 _ANNOTATED = 9
@@ -20,7 +24,7 @@ def draw_field(figure: Any, generator: Tensor, dim: int, affine: bool, backdrop:
 
     Args:
         figure: A matplotlib (sub)figure to fill.
-        generator: (n, n), of any norm; arrows are scaled to fit.
+        generator: (n, n), or (d, M) coefficients of a polynomial field; of any norm, arrows are scaled to fit.
         dim: Dimension d of the space.
         affine: Whether the generator is homogeneous.
         backdrop: (H, W) image in [0, 1], drawn faintly below, with the vertical axis pointing down.
@@ -36,22 +40,21 @@ def draw_field(figure: Any, generator: Tensor, dim: int, affine: bool, backdrop:
         draw_matrix(figure, matrix, dim)
 
 
-def _velocity(matrix: Tensor, dim: int, affine: bool) -> tuple[Tensor, Tensor]:
-    linear = matrix[:dim, :dim]
-    offset = matrix[:dim, dim] if affine else matrix.new_zeros(dim)
-    return linear, offset
+def _velocity(generator: Tensor, dim: int, affine: bool) -> Velocity:
+    if generator.shape[0] != generator.shape[1]:
+        degree = degree_of(dim, generator.shape[1])
+        return lambda points: evaluate_monomials(points, degree) @ generator.mT
+    offset = generator[:dim, dim] if affine else generator.new_zeros(dim)
+    return lambda points: points @ generator[:dim, :dim].mT + offset
 
 
-def _draw_plane(
-    axes: Any, velocity: tuple[Tensor, Tensor], plane: tuple[int, int], dim: int, backdrop: Tensor | None
-) -> None:
+def _draw_plane(axes: Any, velocity: Velocity, plane: tuple[int, int], dim: int, backdrop: Tensor | None) -> None:
     """Arrows in a coordinate plane; what leaves the plane is shown by colour."""
-    linear, offset = velocity
-    line = torch.linspace(-0.9, 0.9, _ARROWS, dtype=linear.dtype)
+    line = torch.linspace(-0.9, 0.9, _ARROWS, dtype=torch.float64)
     across, along = torch.meshgrid(line, line, indexing="xy")
-    points = linear.new_zeros(*across.shape, dim)
+    points = line.new_zeros(*across.shape, dim)
     points[..., plane[0]], points[..., plane[1]] = across, along
-    flow = points @ linear.mT + offset
+    flow = velocity(points)
     fastest = max(float(flow.norm(dim=-1).max()), 1e-12)
     flow = flow / fastest
     names = axis_names(dim)
@@ -83,25 +86,29 @@ def draw_matrix(figure: Any, generator: Tensor, dim: int) -> None:
 
     Args:
         figure: A matplotlib (sub)figure to fill.
-        generator: (n, n).
+        generator: (n, n), or (d, M) coefficients of a polynomial field.
         dim: Dimension d of the space; a further row and column belong to the shift.
     """
     matrix, axes = generator.detach().to("cpu", torch.float64), figure.subplots()
     largest = max(float(matrix.abs().max()), 1e-12)
     axes.imshow((matrix / largest).numpy(), cmap=DIVERGING, vmin=-1.9, vmax=1.9)
-    n = len(matrix)
-    size = 11 if n <= 4 else 8
-    if n <= _ANNOTATED:
-        for i in range(n):
-            for j in range(n):
+    rows, columns = matrix.shape
+    size = 11 if columns <= 4 else 8
+    if columns <= _ANNOTATED:
+        for i in range(rows):
+            for j in range(columns):
                 value = float(matrix[i, j])
                 if abs(value) >= 0.05 * largest:
                     axes.text(j, i, f"{value:.2g}", ha="center", va="center", fontsize=size, color=INK)
-        names = [*axis_names(dim), "shift"][:n]
-        axes.set_xticks(range(n), names)
-        axes.set_yticks(range(n), names)
-    for edge in range(n + 1):
+        names = [*axis_names(dim), "shift"]
+        sources = names[:columns]
+        if rows != columns:
+            sources = [write_monomial(m, names) or "shift" for m in list_monomials(dim, degree_of(dim, columns))]
+        axes.set_xticks(range(columns), sources)
+        axes.set_yticks(range(rows), names[:rows])
+    for edge in range(rows + 1):
         axes.axhline(edge - 0.5, color=FAINT, linewidth=0.5)
+    for edge in range(columns + 1):
         axes.axvline(edge - 0.5, color=FAINT, linewidth=0.5)
     dress(axes, "", "from", "to")
     axes.tick_params(length=0, colors=GREY)

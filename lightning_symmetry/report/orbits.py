@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_symmetry.actions import Image
 from lightning_symmetry.discovery.naming import axis_names
-from lightning_symmetry.functional.spans import is_rotation_like, unit_speed
+from lightning_symmetry.functional.spans import canonical_fields, is_rotation_like, unit_speed
 from lightning_symmetry.paths import find_leaves, get_leaf, replace_leaves
 from lightning_symmetry.report.palette import FAINT, GREY, INK, SAMPLES, dress
 from lightning_symmetry.symmetry import Symmetry
@@ -40,7 +40,10 @@ def take_samples(x: Any, symmetry: Symmetry, count: int = SHOWN) -> Any:
 
 def choose_span(symmetry: Symmetry, index: int) -> tuple[float, bool]:
     """Choose how far an orbit is followed, in units of a generator at unit speed, and whether that is an angle."""
-    turning = bool(is_rotation_like(symmetry.group.basis()[index : index + 1], symmetry.group.affine))
+    group = symmetry.group
+    if not group.linear:
+        return 0.8, False
+    turning = bool(is_rotation_like(group.basis()[index : index + 1], group.affine))
     return (math.pi, True) if turning else (0.8, False)
 
 
@@ -58,9 +61,10 @@ def follow_orbit(x: Any, symmetry: Symmetry, index: int, steps: Tensor) -> Any:
     """
     group, leading = symmetry.group, symmetry.leading(x)
     rows = len(leading)
-    basis = group.basis().detach()
+    basis = group.coefficients().detach()
     size = torch.linalg.matrix_norm(basis[index]).clamp_min(1e-30)
-    speed = torch.linalg.matrix_norm(unit_speed(basis[index : index + 1], group.affine))[0] / size
+    unit = unit_speed(basis[index : index + 1], group.affine) if group.linear else canonical_fields(basis[index, None])
+    speed = torch.linalg.matrix_norm(unit)[0] / size
     t = torch.zeros(rows * len(steps), group.count, device=leading.device, dtype=basis.dtype)
     t[:, index] = (steps.to(basis) * speed).repeat(rows)
     leaves = {path: leaf for path, leaf in find_leaves(x).items() if leaf.ndim and len(leaf) == rows}

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_symmetry.discovery import Discovery, name_generator
+from lightning_symmetry.discovery import Discovery
+from lightning_symmetry.discovery.naming import name_in
 from lightning_symmetry.paths import get_leaf
 from lightning_symmetry.report.curves import draw_evidence, draw_losses, draw_norms
 from lightning_symmetry.report.fields import draw_field, draw_matrix
 from lightning_symmetry.report.orbits import choose_span, draw_orbit, shows_images, take_samples, to_grey
 from lightning_symmetry.report.palette import GREY, INK, VERDICTS
+from lightning_symmetry.rows import Rows
 from lightning_symmetry.symmetry import Symmetry
 
 MOST_GENERATORS = 6
@@ -49,7 +51,8 @@ def draw_discovery(discovery: Discovery, samples: Any = None) -> Any:
 
     symmetry = discovery.symmetry
     shown = min(symmetry.group.count, MOST_GENERATORS)
-    few = None if samples is None else take_samples(samples, symmetry)
+    # the nodes of graphs are too many and too uneven for a row of curves
+    few = None if samples is None or Rows.of(samples).are_ragged else take_samples(samples, symmetry)
     backdrop = None
     if few is not None and shows_images(symmetry):
         backdrop = to_grey(get_leaf(few, symmetry.input.moving[0][0] or "")[:1])[0]
@@ -70,13 +73,13 @@ def draw_discovery(discovery: Discovery, samples: Any = None) -> Any:
 
 def _draw_generator(figure: Any, discovery: Discovery, index: int, few: Any, backdrop: Tensor | None) -> None:
     symmetry, group = discovery.symmetry, discovery.symmetry.group
-    generator, dim = group.basis()[index], group.dim or group.basis().shape[-1]
+    generator, dim = group.coefficients()[index], group.dim or group.coefficients().shape[1]
     if discovery.accepted:
         naming = discovery.canonical_names[index]
         title, colour = f"{naming[0].upper()}{naming[1:]}", VERDICTS["accepted"]
     else:
         evidence = discovery.generators[index]
-        name = name_generator(generator, dim, group.affine).name
+        name = name_in(group, generator).name
         title = f"Generator {index} ({evidence.verdict}, norm {evidence.norm:.2g}): {name}"
         colour = VERDICTS[evidence.verdict]
     pictures = shows_images(symmetry)

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TextIO
 
-from lightning_symmetry.discovery import Discovery
+from lightning_symmetry.discovery import Discovery, LearntLaw
 from lightning_symmetry.discovery.layout import align_columns
 
 _STYLES = {
@@ -71,11 +71,13 @@ def format_table(
     return "\n".join(line.rstrip() for line in sink.getvalue().splitlines()).strip("\n") + "\n"
 
 
-def print_discovery(discovery: Discovery, folder: str | Path | None = None, file: TextIO | None = None) -> None:
+def print_discovery(
+    discovery: Discovery | LearntLaw, folder: str | Path | None = None, file: TextIO | None = None
+) -> None:
     """Print the table, what concerns all generators, the conclusion, and where the report lies.
 
     Args:
-        discovery: What was found.
+        discovery: What was found, or a learnt law.
         folder: Of the written report, if any.
         file: Where to print; standard output by default.
     """
@@ -86,7 +88,8 @@ def print_discovery(discovery: Discovery, folder: str | Path | None = None, file
     if styled:
         width = shutil.get_terminal_size((_WIDE, 24)).columns
     print("", file=file)
-    print(format_table(header, rows, f"{discovery.name} ({discovery.held_out} data)", styled, width), file=file)
+    source = f"{discovery.held_out} data" if isinstance(discovery, Discovery) else "the law that training settled on"
+    print(format_table(header, rows, f"{discovery.name} ({source})", styled, width), file=file)
     for line in [*discovery.facts(), discovery.conclusion, *discovery.notes]:
         print(line, file=file)
     if folder is not None:

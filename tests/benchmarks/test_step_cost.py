@@ -14,6 +14,7 @@ import torch
 
 from lightning_symmetry.callbacks import LearnableAugmentation
 from lightning_symmetry.hosts import Classifier, Regressor, ResNet18Classifier
+from lightning_symmetry.methods.augerino import augerino
 from lightning_symmetry.methods.semola import semola
 from tests.benchmarks.turns import Batch, Run, Turns, measure_operators, measure_peak, profile_steps
 
@@ -54,6 +55,9 @@ CASES = {
     "small CNN 16-32-64, 3x32x32, batch 64": Case(
         lambda: Classifier(channels=3), "image -> label", lambda: images(64, 3), 20, 8, 13
     ),
+    "small CNN 16-32-64, 3x32x32, batch 128": Case(
+        lambda: Classifier(channels=3), "image -> label", lambda: images(128, 3), 20, 8, 13
+    ),
     "ResNet-18, 3x32x32, batch 16": Case(ResNet18Classifier, "image -> label", lambda: images(16, 3), 4, 5, 5),
 }
 
@@ -65,6 +69,7 @@ MODES: dict[str, Callable[[str], list[Any]]] = {
     "augmentation only": lambda sentence: [LearnableAugmentation(sentence, losses=[], probability=1.0)],
     "loss, every_n_steps=1": lambda sentence: [LearnableAugmentation(sentence, balance=AT_ONCE)],
     "loss, every_n_steps=4": lambda sentence: [LearnableAugmentation(sentence, balance=AT_ONCE, every_n_steps=4)],
+    "augerino": lambda sentence: [augerino(sentence if "image" in sentence else f"SO(2) on {sentence}")],
     "semola, preset general": lambda sentence: [semola(sentence, warmup=0)],
 }
 

@@ -13,11 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_symmetry.discovery import Discovery, assemble
+from lightning_symmetry.discovery import Discovery, LearntLaw, assemble, describe_law
 from lightning_symmetry.exceptions import InvalidSetting
+from lightning_symmetry.groups import SE, Affine
 from lightning_symmetry.report import folder as folder_module
 from lightning_symmetry.report import format_table, plots, print_discovery, tables, write_report
 from lightning_symmetry.report.orbits import follow_orbit
+from lightning_symmetry.samplers import Uniform
 from lightning_symmetry.symmetry import Symmetry
 
 FILES = ["report.json", "symmetry.png", "symmetry.safetensors", "symmetry.yaml"]
@@ -153,3 +155,40 @@ def test_pyplot_is_left_alone(planar: tuple[Discovery, Tensor]) -> None:
     before = settings()
     assert plots.draw_discovery(*planar) is not None
     assert settings() == before
+
+
+def learnt_law() -> tuple[LearntLaw, Tensor]:
+    x = normal(8, 1, 16, 16)
+    symmetry = Symmetry(Uniform(Affine(2), [0.7854, 0.1, 0.6931, 0.1, 0.25, 0.1], learnable=True), "image", "label")
+    curve = [0.3, 0.4, 0.5]
+    history = {"step": [1.0, 2.0, 3.0], **{f"{symmetry.name}/width_{k}": curve for k in ("rotation", "shear")}}
+    return describe_law(symmetry, x, history), x
+
+
+def test_ranges_are_told_in_units_that_people_use() -> None:
+    law, _ = learnt_law()
+    words = {g.name: g.words for g in law.generators}
+    assert list(words) == ["rotation", "shear", "scaling", "stretch", "translation x", "translation y"]
+    assert words["rotation"] == "±45°" and words["scaling"] == "factors 0.5 to 2"
+    # coordinates run from -1 to 1 over 16 pixels
+    assert words["translation x"] == "±2 px (±12.5% of the side)"
+    assert law.metrics()["width_translation_x"] == pytest.approx(0.25)
+
+
+def test_translations_of_points_have_the_units_of_the_points() -> None:
+    symmetry = Symmetry(Uniform(SE(3), [3.1, 0.1, 0.1, 0.25, 0.1, 0.1], learnable=True), "points", "label")
+    words = {g.name: g.words for g in describe_law(symmetry, torch.zeros(2, 4, 3)).generators}
+    assert words["rotation xy"] == "every angle" and words["translation x"] == "±0.25"
+    assert len(words) == 6
+
+
+def test_a_law_leaves_a_folder_that_others_can_use(tmp_path: Path) -> None:
+    law, x = learnt_law()
+    write_report(law, tmp_path, x)
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["law.json", *FILES[1:]]
+    again = Symmetry.load(tmp_path)
+    torch.testing.assert_close(again.sampler.widths, law.symmetry.sampler.widths)
+    assert not again.learnable
+    text = io.StringIO()
+    print_discovery(law, tmp_path, text)
+    assert "±45°" in text.getvalue() and "spare" not in text.getvalue() and str(tmp_path) in text.getvalue()

@@ -11,9 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_symmetry.balancing import Constraint
 from lightning_symmetry.callbacks import LearnableAugmentation, augmentation
 from lightning_symmetry.groups import SO
-from lightning_symmetry.samplers import Normal
+from lightning_symmetry.losses import WidthReward
+from lightning_symmetry.samplers import Normal, Uniform
 from lightning_symmetry.symmetry import Symmetry
 from tests.seam.boring import Gap, Host, ManualHost, deal, fit, make_callback, make_data, own_weights, weights
 
@@ -29,6 +31,16 @@ SCENARIOS: dict[str, tuple[type[Host], Build, dict[str, Any]]] = {
     "learned widths": (
         Host,
         lambda: make_callback(Symmetry(Normal(SO()), "vector", "vector"), losses=[Gap()], balance=0.5),
+        {},
+    ),
+    "constraint": (
+        Host,
+        lambda: LearnableAugmentation(
+            Symmetry(Uniform(SO(), 0.5, learnable=True), "vector", "vector"),
+            losses=[WidthReward("log")],
+            balance=Constraint(every=2),
+            probability=1.0,
+        ),
         {},
     ),
     "nothing": (Host, lambda: make_callback(balance=0.0), {}),

@@ -90,3 +90,40 @@ def test_half_precision_with_lightnings_own_plugin() -> None:
         runs.append(own_weights(callback))
     assert own_steps(callback) == 4
     assert close(*runs, 2e-2)
+
+
+@pytest.mark.parametrize("error", [False, True])
+def test_torchs_scaler_is_left_as_it_was(error: bool) -> None:
+    """While training, its ``scale`` is watched, for scalers of which Lightning knows nothing."""
+    before = torch.amp.GradScaler.scale
+    host, callbacks = Host(), [gap_callback(name="a"), gap_callback(name="b")]
+    watched: list[bool] = []
+    host.on_train_batch_end = lambda *_: watched.append(torch.amp.GradScaler.scale is not before) or 1 / (not error)
+    with pytest.raises(ZeroDivisionError) if error else nullcontext():
+        fit(host, *callbacks)
+    assert all(watched) and torch.amp.GradScaler.scale is before
+
+
+def test_a_scaler_in_hooks_of_automatic_optimization_is_met_too() -> None:
+    class Own(Host):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scaler = torch.amp.GradScaler("cpu", init_scale=2.0**10)
+
+        def backward(self, loss: Tensor) -> None:
+            self.scaler.scale(loss).backward()
+
+        def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, closure: Any) -> None:
+            closure()
+            self.scaler.step(optimizer.optimizer)
+            self.scaler.update()
+
+    arrived: list[float] = []
+    for kind in (Own, Host):
+        callback = gap_callback()
+        host = kind()
+        host.on_after_backward = lambda callback=callback: arrived.append(
+            float(callback.symmetries[0].group.weight.grad.norm())
+        )
+        fit(host, callback, limit_train_batches=1)
+    assert arrived[0] == pytest.approx(arrived[1], rel=1e-5) and arrived[1] > 0

@@ -13,7 +13,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics.regression import MeanSquaredError
 
-from tests.seam.boring import Host, close, deal, fit, gap_callback, make_callback, make_data, make_net, weights
+from tests.seam.boring import (
+    Host,
+    close,
+    deal,
+    fit,
+    gap_callback,
+    make_callback,
+    make_data,
+    make_loader,
+    make_net,
+    same,
+    weights,
+)
 
 
 class Styled(Host):
@@ -48,6 +60,14 @@ class Loose(nn.Module):
 
     def forward(self, *args: Any, **kwargs: Any) -> Tensor:
         return self.inner(*args, **kwargs)
+
+
+class Loosest(Loose):
+    """Has no names for what it takes by its place."""
+
+    def forward(self, first: Tensor, /, *rest: Any, **kwargs: Any) -> Tensor:
+        x = kwargs.get("pos", rest[0] if rest else first)
+        return self.inner(x)
 
 
 class Nested(nn.Module):
@@ -98,6 +118,23 @@ def test_styles(style: str) -> None:
         host.get_submodule("net.inner" if hasattr(host.net, "inner") else "net" if found == "." else found)
     )
     assert close(trained, train_by_hand_weights())
+
+
+@pytest.mark.parametrize(
+    ("path", "call", "build"),
+    [
+        ("args.0", lambda host, x: host.net(x), Loose),
+        ("kwargs.input", lambda host, x: host.net(input=x), Loose),
+        ("first", lambda host, x: host.net(x), Loosest),
+        ("rest.0", lambda host, x: host.net(0 * x, x), Loosest),
+        ("kwargs.pos", lambda host, x: host.net(0 * x, pos=x), Loosest),
+        ("x", lambda host, x: host.net(x, 1.0, shift=x), Several),
+    ],
+)
+def test_arguments_without_names_have_paths(path: str, call: Any, build: Any) -> None:
+    host, callback = Styled(call, build()), gap_callback(sentence=f"{path}=vector -> vector")
+    fit(host, callback, data=deal(make_data()))
+    assert close(weights(host.net.inner), train_by_hand_weights())
 
 
 class SharedStep(Host):
@@ -355,3 +392,21 @@ def test_a_summary_is_not_a_step() -> None:
     fit(host, callback, data=deal(make_data()), enable_model_summary=True)
     trained = {k.removeprefix("net."): v for k, v in weights(host).items()}
     assert callback.step == 4 and close(trained, train_by_hand_weights())
+
+
+class ValidatesByTraining(Host):
+    """Its validation step is its training step."""
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        self.log("val/loss", self.training_step(batch, batch_idx))
+
+
+def test_a_validation_step_that_calls_the_training_step_is_no_training() -> None:
+    plain, host, callback = ValidatesByTraining(), ValidatesByTraining(), gap_callback(0.0)
+    fit(plain, val=make_loader(), num_sanity_val_steps=2)
+    fit(host, callback, val=make_loader(), num_sanity_val_steps=2)
+    assert same(weights(plain), weights(host))
+    assert callback.step == len(make_data())
+    learning = gap_callback()
+    fit(ValidatesByTraining(), learning, val=make_loader(), num_sanity_val_steps=2)
+    assert learning.step == len(make_data())

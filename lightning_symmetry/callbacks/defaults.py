@@ -1,0 +1,65 @@
+"""What callbacks and mixin use where nothing else is said."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+from lightning_symmetry.balancing import Balancer, Fixed, Ramp
+from lightning_symmetry.exceptions import InvalidSetting
+from lightning_symmetry.losses import Equivariance, Loss, NormReward, Orthogonality, suggest_reward
+from lightning_symmetry.symmetry import Symmetry
+
+# Batches: an untrained network answers everything alike, so that anything would pass for a symmetry.
+WARMUP = 500
+
+
+def build_symmetries(described: Any) -> list[Symmetry]:
+    """Build one symmetry or a list of them from sentences, files, mappings or objects.
+
+    Raises:
+        InvalidSetting: There is none.
+    """
+    built = [Symmetry.of(one) for one in _list(described)]
+    if not built:
+        raise InvalidSetting("no symmetry", "at least one", 'For example "image -> label", where one is learnt.')
+    return built
+
+
+def holds_object(described: Any) -> bool:
+    """Whether a symmetry was given as an object, which is its owner's to name."""
+    return any(isinstance(one, Symmetry) for one in _list(described))
+
+
+def ask_module(module: Any) -> list[Any] | None:
+    """Ask a LightningModule for its symmetries; None where it states none.
+
+    What is part of the module, and trained with it, is copied.
+    """
+    stated = getattr(module, "symmetries", None)
+    # an attribute of that name, such as a list of modules, is something else
+    if not inspect.ismethod(stated):
+        return None
+    owned = {id(part) for part in module.modules()}
+    return [copy.deepcopy(one) if id(one) in owned else one for one in _list(stated())]
+
+
+def _list(described: Any) -> list[Any]:
+    many = isinstance(described, Sequence) and not isinstance(described, str)
+    return list(described) if many else [described]
+
+
+def choose_losses(symmetries: Sequence[Symmetry]) -> list[Loss]:
+    """Take the equivariance error, and what keeps a learnt group in shape where one is learnt."""
+    if any(symmetry.learnable for symmetry in symmetries):
+        return [Equivariance(), NormReward(), Orthogonality()]
+    return [Equivariance()]
+
+
+def choose_balance(symmetries: Sequence[Symmetry]) -> Balancer:
+    """Take strengths for `choose_losses`: 1, and a warm-up where a group is learnt."""
+    if any(symmetry.learnable for symmetry in symmetries):
+        return Ramp([1.0, suggest_reward(symmetries), 0.1], start=WARMUP)
+    return Fixed(1.0)
