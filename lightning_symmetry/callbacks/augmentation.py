@@ -101,7 +101,7 @@ class LearnableAugmentation(SymmetryCallback):
         """Take over the symmetries; the usual strengths depend on them."""
         super().adopt(described)
         if self._usual:
-            self.balance = Ramp([1.0, suggest_reward(self.symmetries), 0.1], start=WARMUP)
+            self.objective.balance = Ramp([1.0, suggest_reward(self.symmetries), 0.1], start=WARMUP)
 
     def moves_task(self) -> bool:
         """Whether the task's own forward is moved in this batch."""

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from lightning_symmetry.callbacks.loss_scale import LossScale
 from lightning_symmetry.functional.distributed import is_distributed, sum_over_ranks
 
-# For the widths of laws: Adam's second beta, and the steps after which the learning rate begins to fall.
-WIDTH_MEMORY = 0.99
-WIDTH_STEPS = 50
+# For parameters that have to settle: Adam's second beta, and the steps after which the learning rate begins to fall.
+SETTLING_MEMORY = 0.99
+SETTLING_STEPS = 50
 
 
 class Clock:
@@ -24,9 +24,9 @@ class Clock:
     ranks, and dropped when the host's step was skipped or they are not finite. Without host optimizers every batch
     that left gradients counts. While the host accumulates, so does the clock.
 
-    The widths of laws learn apart: their gradients come from the few samples that a wide draw has misled, so that
-    Adam has to forget sooner how large they were, and their rate falls like 1 / sqrt(1 + steps / 50), so that they
-    settle.
+    Parameters that have to settle learn apart, such as the widths of a law that is steered by the task's loss: their
+    gradients come from the few samples that a wide draw has misled, so that Adam has to forget sooner how large they
+    were, and their rate falls like 1 / sqrt(1 + steps / 50).
 
     Args:
         lr: Learning rate of Adam.
@@ -71,18 +71,22 @@ class Clock:
         self._handles, self._gradient_handles, self._kept = [], [], None
         self._running = False
 
-    def adopt(self, parameters: Iterable[nn.Parameter], widths: Iterable[nn.Parameter] = ()) -> None:
+    def adopt(self, parameters: Iterable[nn.Parameter], settling: Iterable[nn.Parameter] = ()) -> None:
         """Take parameters to train, once they exist, and restore the optimizer's state when one waits.
 
         Args:
             parameters: Everything that is learnt.
-            widths: Those of them that are widths of laws.
+            settling: Those of them that have to settle.
         """
         self.parameters = list({id(p): p for p in parameters if p.requires_grad}.values())
-        apart = {id(p) for p in widths}
+        apart = {id(p) for p in settling}
         groups: list[dict[str, Any]] = [
-            {"params": [p for p in self.parameters if id(p) not in apart]},
-            {"params": [p for p in self.parameters if id(p) in apart], "betas": (0.9, WIDTH_MEMORY)},
+            {"params": [p for p in self.parameters if id(p) not in apart], "settles": False},
+            {
+                "params": [p for p in self.parameters if id(p) in apart],
+                "settles": True,
+                "betas": (0.9, SETTLING_MEMORY),
+            },
         ]
         groups = [group for group in groups if group["params"]]
         self.optimizer = torch.optim.Adam(groups, lr=self.lr) if groups else None
@@ -137,13 +141,13 @@ class Clock:
             self._restored = state
 
     def _slow_down(self) -> None:
-        """Let widths settle: their rate falls with the root of the steps, whatever the length of the training."""
+        """Lower the rate of what settles with the root of its steps, whatever the length of the training."""
         if self.optimizer is None:
             return
         for group in self.optimizer.param_groups:
-            if group["betas"][1] == WIDTH_MEMORY:
+            if group["settles"]:
                 taken = max(float(self.optimizer.state[p].get("step", 0)) for p in group["params"])
-                group["lr"] = self.lr / math.sqrt(1 + taken / WIDTH_STEPS)
+                group["lr"] = self.lr / math.sqrt(1 + taken / SETTLING_STEPS)
 
     def _copy_gradients(self) -> list[Tensor | None]:
         return [None if p.grad is None else p.grad.clone() for p in self.parameters]

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from lightning_symmetry.balancing import Balancer, Fixed
+from lightning_symmetry.balancing import Balancer
 from lightning_symmetry.callbacks.clock import Clock
 from lightning_symmetry.callbacks.defaults import ask_module, build_symmetries, holds_object
 from lightning_symmetry.callbacks.host import Callback
 from lightning_symmetry.callbacks.journal import Journal
 from lightning_symmetry.callbacks.moving import blend_moved, forward_moved, move_back, stand_still
+from lightning_symmetry.callbacks.objective import Objective
+from lightning_symmetry.callbacks.penalty import add_to_loss, ride_on_output
 from lightning_symmetry.callbacks.refusals import (
     refuse_empty,
     refuse_non_finite,
@@ -24,12 +26,11 @@ from lightning_symmetry.callbacks.refusals import (
     refuse_unwritable,
 )
 from lightning_symmetry.callbacks.reservoir import Reservoir
-from lightning_symmetry.callbacks.second_pass import RandomState, inject_penalty, make_second_pass
+from lightning_symmetry.callbacks.second_pass import RandomState, make_second_pass
 from lightning_symmetry.callbacks.site import Site
 from lightning_symmetry.callbacks.tap import Tap
 from lightning_symmetry.callbacks.task_loss import TaskLoss
-from lightning_symmetry.discovery import label_generators, width_key
-from lightning_symmetry.exceptions import InvalidSetting, NoGradient
+from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.losses import Call, Loss
 from lightning_symmetry.paths import find_leaves, replace_leaves
@@ -68,9 +69,8 @@ class SymmetryCallback(Callback, ABC):
             raise InvalidSetting(f"every_n_steps={every_n_steps}", "at least 1", "Use 1 for every batch.")
         # Any, since torch types what a list holds as plain modules
         self.symmetries: Any = nn.ModuleList()
-        self.losses: Any = nn.ModuleList(losses)
-        self.balance = balance if isinstance(balance, Balancer) else Fixed(balance)
-        self.every_n_steps, self.seed = every_n_steps, seed
+        self.objective = Objective(losses, balance, every_n_steps)
+        self.seed = seed
         self.name, self._given_name = name or "of_the_module", name
         self.step = 0
         self.journal = Journal()
@@ -107,8 +107,7 @@ class SymmetryCallback(Callback, ABC):
         self.symmetries = nn.ModuleList(built)
         self.name = self._given_name or "_and_".join(s.name for s in built)
         self._owns = [True] * len(built)
-        if len(self.losses):
-            self.balance.strengths(self._terms, 0)
+        self.objective.strengths(len(built), 0)
 
     def adopt_from(self, pl_module: Any, stage: str) -> None:
         """Take over the symmetries that the module states.
@@ -126,6 +125,16 @@ class SymmetryCallback(Callback, ABC):
                 expected="symmetries from one of the two",
                 remedy=f'Write {kind}("image -> label"), or give the module a method symmetries(), see SymmetryMixin.',
             )
+
+    @property
+    def losses(self) -> Any:
+        """The penalties."""
+        return self.objective.losses
+
+    @property
+    def balance(self) -> Balancer:
+        """Their strengths."""
+        return self.objective.balance
 
     # ---------------------------------------------------------------- what the finals decide
 
@@ -190,7 +199,7 @@ class SymmetryCallback(Callback, ABC):
             self.balance.observe(loss, self._moved)
         self.step += 1
         if self._output_seen:
-            self.journal.write(trainer, pl_module, self.step, self._norms, self._values)
+            self.journal.write(trainer, pl_module, self.step, self.symmetries, self._values)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """A network that was named but never called is a mistake."""
@@ -262,8 +271,7 @@ class SymmetryCallback(Callback, ABC):
             "step": self.step,
             "symmetries": self._restored
             or [dict(s.state_dict()) if owned else {} for s, owned in zip(self.symmetries, self._owns, strict=True)],
-            "losses": dict(nn.ModuleList(self.losses).state_dict()),
-            "balance": dict(self.balance.state_dict()),
+            "objective": dict(self.objective.state_dict()),
             "optimizer": self._clock.state_dict(),
             "journal": self.journal.state_dict(),
             "values": {name: float(value) for name, value in self._values.items()},
@@ -275,8 +283,7 @@ class SymmetryCallback(Callback, ABC):
         self.step = int(state_dict["step"])
         self.journal.load_state_dict(state_dict["journal"])
         self._values = {name: torch.tensor(value) for name, value in state_dict["values"].items()}
-        nn.ModuleList(self.losses).load_state_dict(state_dict["losses"])
-        self.balance.load_state_dict(state_dict["balance"])
+        self.objective.load_state_dict(state_dict["objective"])
         self._restored = state_dict["symmetries"]
         self._network = state_dict.get("network")
         self._clock.load_state_dict(state_dict["optimizer"])
@@ -311,7 +318,7 @@ class SymmetryCallback(Callback, ABC):
     @property
     def needs_output(self) -> bool:
         """Whether f(x) must be one call of one network."""
-        return any(loss.needs_output for loss in self.losses) or any(s.moves_output for s in self.symmetries)
+        return self.objective.needs_output or any(s.moves_output for s in self.symmetries)
 
     def is_listening(self) -> bool:
         """Only in the trainer's own training.
@@ -337,21 +344,11 @@ class SymmetryCallback(Callback, ABC):
         penalties, self._penalties = self._penalties, []
         if not penalties or output is None:
             return output
-        penalty = torch.stack(penalties).sum()
-        if isinstance(output, Tensor):
-            return output + penalty.to(output.device)
-        if isinstance(output, MutableMapping) and "loss" in output:
-            output["loss"] = output["loss"] + penalty.to(output["loss"].device)
-            return output
-        raise NoGradient(
-            got=f"a training step that returned {type(output).__name__}",
-            expected="a loss tensor, a dict with 'loss', or None",
-            remedy="Return the loss, or set automatic_optimization = False and step by hand.",
-        )
+        return add_to_loss(output, torch.stack(penalties).sum())
 
     def on_call(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Answer the network's call: move it, penalise it, or let it pass."""
-        strengths = self._strengths()
+        strengths = self.objective.strengths(len(self.symmetries), self.step)
         moving, penalising = self.moves_task(), any(strengths)
         # draws depend on (seed, batch) alone, so that a repeated closure, a second call and a resumed run see the same
         self._rng = Rng(self.seed, self.step, self._trainer.global_rank, self._trainer.world_size)
@@ -364,7 +361,7 @@ class SymmetryCallback(Callback, ABC):
             y = site.forward(*args, **kwargs)
             self._meet_output(x, y)
             return y
-        active = self._active_losses(strengths)
+        active = self.objective.choose_active(strengths)
         views = max((loss.views for loss in active), default=1)
         before = RandomState(self.symmetries[0].leading(x).device)
         if moving and self.balance.is_reference(self.step):
@@ -390,52 +387,15 @@ class SymmetryCallback(Callback, ABC):
             Call(f, x, y, g, weights, symmetry, self._rng, self.step)
             for symmetry, (g, weights) in zip(self.symmetries, drawn, strict=True)
         ]
-        penalty = self._penalise(calls, strengths)
+        penalty, values = self.objective(calls, strengths)
+        self._values.update(values)
         if moving and not alone:
             # several symmetries take turns, batch by batch
             y = blend_moved(calls[self.step % len(calls)], rows)
-        return self._add(y, penalty, site)
-
-    # ---------------------------------------------------------------- one call
-
-    def _penalise(self, calls: list[Call], strengths: list[float]) -> Tensor:
-        values: list[Tensor] = []
-        for i, call in enumerate(calls):
-            for j, loss in enumerate(self.losses):
-                if strengths[i * len(self.losses) + j] == 0:
-                    values.append(call.weights.new_zeros(()))
-                    continue
-                value = loss(call).mean()
-                values.append(value)
-                self._values[f"{call.symmetry.name}/{loss.key}"] = value.detach()
-        stacked = torch.stack([v.to(torch.float32) if v.dtype != torch.float64 else v for v in values])
-        return self.balance(stacked, calls[0]) * self.every_n_steps
-
-    def _add(self, y: Any, penalty: Tensor, site: Site) -> Any:
-        if self._host.automatic_optimization:
-            self._penalties.append(penalty)
-            return y
-        leaves = {path: leaf for path, leaf in find_leaves(y).items() if leaf.requires_grad}
-        if leaves:
-            return replace_leaves(y, inject_penalty(leaves, penalty, self._clock.scale))
-        raise NoGradient(
-            got=f"an output of {site.name!r} without gradient, under manual optimization",
-            expected="an output that the training step differentiates",
-            remedy="The penalty rides on the output's gradient; name a network that is trained with module=.",
-        )
-
-    def _strengths(self) -> list[float]:
-        if self.step % self.every_n_steps:
-            return [0.0] * self._terms
-        return self.balance.strengths(self._terms, self.step)
-
-    @property
-    def _terms(self) -> int:
-        return len(self.symmetries) * len(self.losses)
-
-    def _active_losses(self, strengths: list[float]) -> list[Loss]:
-        count = len(self.losses)
-        return [loss for j, loss in enumerate(self.losses) if any(strengths[j::count])]
+        if not self._host.automatic_optimization:
+            return ride_on_output(y, penalty, self._clock.scale, site.name)
+        self._penalties.append(penalty)
+        return y
 
     # ---------------------------------------------------------------- first sight of data
 
@@ -458,8 +418,9 @@ class SymmetryCallback(Callback, ABC):
         self._restored = None
         owned = [s for s, owned in zip(self.symmetries, self._owns, strict=True) if owned]
         self._clock.adopt(
-            [p for s in owned for p in s.parameters()] + list(nn.ModuleList(self.losses).parameters()),
-            widths=[s.sampler.raw_width for s in owned if learns_widths(s.sampler)],
+            [p for s in owned for p in s.parameters()] + list(self.objective.parameters()),
+            # a constant reward is in balance from the start, a strength that is searched for has to calm down
+            settling=[s.sampler.raw_width for s in owned if self.balance.observes and learns_widths(s.sampler)],
         )
         self._output_seen = True
 
@@ -499,18 +460,3 @@ class SymmetryCallback(Callback, ABC):
     def cost(self) -> float | None:
         """About which share of the last training's time went into this callback; None before its end."""
         return self._tap.stopwatch.share
-
-    def _norms(self) -> dict[str, Tensor]:
-        norms = {
-            f"{s.name}/norm_{k}": norm.detach()
-            for s in self.symmetries
-            if s.group.learnable
-            for k, norm in enumerate(s.group.norms())
-        }
-        widths = {
-            f"{s.name}/{width_key(name)}": width.detach()
-            for s in self.symmetries
-            if learns_widths(s.sampler) and not s.group.learnable
-            for name, width in zip(label_generators(s.group), s.sampler.widths, strict=True)
-        }
-        return norms | widths

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -11,8 +10,9 @@ from typing import Any, cast, final
 import torch
 from torch import Tensor, nn
 
-from lightning_symmetry.balancing import Balancer, Fixed
+from lightning_symmetry.balancing import Balancer
 from lightning_symmetry.callbacks.defaults import build_symmetries, choose_balance, choose_losses
+from lightning_symmetry.callbacks.objective import Objective
 from lightning_symmetry.callbacks.refusals import refuse_unsupported
 from lightning_symmetry.callbacks.second_pass import RandomState, make_second_pass
 from lightning_symmetry.callbacks.site import Site
@@ -52,16 +52,10 @@ class SymmetryParts(nn.Module):
             balance = 1.0 if losses is not None else choose_balance(built)
         # Any, since torch types what a list holds as plain modules
         self.symmetries: Any = nn.ModuleList(built)
-        self.losses: Any = nn.ModuleList(choose_losses(built) if losses is None else losses)
-        self.balance = balance if isinstance(balance, Balancer) else Fixed(balance)
-        self.balance.strengths(self.terms, 0)
+        self.objective = Objective(choose_losses(built) if losses is None else losses, balance)
+        self.objective.strengths(len(built), 0)
         self.calls = 0
         self.optimizers_seen: tuple[int, ...] = ()
-
-    @property
-    def terms(self) -> int:
-        """Number of values that are weighed."""
-        return len(self.symmetries) * len(self.losses)
 
     @property
     def argument(self) -> str | None:
@@ -193,7 +187,7 @@ class SymmetryMixin(ABC):
         batch = getattr(getattr(trainer, "fit_loop", None), "total_batch_idx", None)
         step = parts.calls if batch is None else max(batch, 0)
         parts.calls += 1
-        strengths = parts.balance.strengths(parts.terms, step)
+        strengths = parts.objective.strengths(len(parts.symmetries), step)
         # every learnable part takes part in every step, which DDP demands
         rest = [0.0 * p.sum() for p in parts.learnable]
         if not any(strengths):
@@ -207,17 +201,13 @@ class SymmetryMixin(ABC):
         parts.bind(named, answer)
         place = getattr(trainer, "global_rank", 0), getattr(trainer, "world_size", 1)
         rng = Rng(self.symmetry_seed, step, *place)
-        views = max(loss.views for j, loss in enumerate(parts.losses) if any(strengths[j :: len(parts.losses)]))
-        values: list[Tensor] = []
-        calls: list[Call] = []
-        for i, symmetry in enumerate(cast("list[Symmetry]", list(parts.symmetries))):
-            g, weights = symmetry.sample(named, views, rng)
-            calls.append(Call(run, named, answer, g, weights, symmetry, rng, step))
-            for j, loss in enumerate(parts.losses):
-                on = strengths[i * len(parts.losses) + j] != 0
-                values.append(loss(calls[-1]).mean() if on else weights.new_zeros(()))
-        dtype = torch.promote_types(torch.float32, functools.reduce(torch.promote_types, [v.dtype for v in values]))
-        return parts.balance(torch.stack([v.to(dtype) for v in values]), calls[0]) + sum(rest)
+        views = max(loss.views for loss in parts.objective.choose_active(strengths))
+        calls = [
+            Call(run, named, answer, *symmetry.sample(named, views, rng), symmetry, rng, step)
+            for symmetry in cast("list[Symmetry]", list(parts.symmetries))
+        ]
+        penalty, _ = parts.objective(calls, strengths)
+        return penalty + sum(rest)
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         # a checkpoint that holds the parts is loaded before anything has touched them

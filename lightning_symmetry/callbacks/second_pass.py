@@ -1,13 +1,13 @@
-"""Forwards that leave no trace in the host, and penalties that ride on an output's gradient."""
+"""Forwards that leave no trace in the host."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.func import functional_call
 
 from lightning_symmetry.callbacks.site import Site, quiet
@@ -84,35 +84,3 @@ def _attributes_kept(module: nn.Module) -> Iterator[None]:
             for key in now.keys() - then.keys():
                 del now[key]
             now.update({key: value for key, value in then.items() if key not in now or now[key] is not value})
-
-
-def inject_penalty(leaves: Mapping[str, Tensor], penalty: Tensor, scale: Callable[[], float]) -> dict[str, Tensor]:
-    """Return outputs unchanged, such that the first backward through them also sends ``scale()`` into the penalty.
-
-    This adds a loss where the training step returns none (manual optimization): whoever differentiates a loss of the
-    outputs differentiates the penalty with it, once. Gradients that are taken to be differentiated again
-    (``create_graph=True``: forces, gradient penalties) are quantities of the host's own and stay as they are.
-
-    Args:
-        leaves: The tensors of one output that carry a gradient.
-        penalty: A scalar.
-        scale: What it is multiplied by, asked when the backward runs.
-    """
-    spent: list[bool] = []
-    return {path: _Inject.apply(leaf, penalty, scale, spent) for path, leaf in leaves.items()}
-
-
-class _Inject(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, y: Tensor, penalty: Tensor, scale: Callable[[], float], spent: list[bool]) -> Tensor:
-        ctx.scale, ctx.spent, ctx.like = scale, spent, penalty.detach()
-        return y.view_as(y)
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Any:
-        (gradient,) = gradients
-        if ctx.spent or torch.is_grad_enabled():
-            # not None: an undefined gradient trips functions written in Python
-            return gradient, torch.zeros_like(ctx.like), None, None
-        ctx.spent.append(True)
-        return gradient, torch.full_like(ctx.like, float(ctx.scale())), None, None

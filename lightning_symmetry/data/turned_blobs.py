@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -15,8 +16,10 @@ from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.functional.warp import pixel_coordinates
 from lightning_symmetry.symmetry import Symmetry
 
-# Each shape is a sum of blobs (x, y, size, height) without any symmetry; y points down.
-SHAPES = (
+# Each shape is a sum of blobs (x, y, size, height) that no rotation leaves alone; y points down.
+Shape = tuple[tuple[float, float, float, float], ...]
+PLAIN: tuple[Shape, ...] = (((0.0, -0.45, 0.35, 1.0),), ((0.0, -0.45, 0.18, 1.0),))
+INTRICATE: tuple[Shape, ...] = (
     ((0.0, -0.45, 0.2, 1.0), (0.15, 0.15, 0.28, 0.8), (-0.4, 0.4, 0.14, 0.7)),
     ((0.0, -0.4, 0.16, 1.0), (-0.3, 0.0, 0.2, 0.9), (0.25, 0.4, 0.22, 0.8), (-0.1, 0.45, 0.14, 0.5)),
 )
@@ -35,6 +38,8 @@ class TurnedBlobs(KnownSymmetry):
         samples: Samples to train on; a quarter as many validate, and as many test.
         batch_size: Samples a step.
         seed: Of everything drawn.
+        intricate: Whether a shape is made of several blobs instead of one; networks are then surer of what they have
+            not seen, so that widths open with more resistance.
 
     Raises:
         InvalidSetting: A number lies outside its range.
@@ -44,7 +49,14 @@ class TurnedBlobs(KnownSymmetry):
         0.7854
     """
 
-    def __init__(self, degrees: float = 45.0, samples: int = 2000, batch_size: int = 128, seed: int = 0) -> None:
+    def __init__(
+        self,
+        degrees: float = 45.0,
+        samples: int = 2000,
+        batch_size: int = 128,
+        seed: int = 0,
+        intricate: bool = False,
+    ) -> None:
         super().__init__(batch_size, seed)
         if not 0 <= degrees < 90 or samples < 4:
             raise InvalidSetting(
@@ -52,7 +64,7 @@ class TurnedBlobs(KnownSymmetry):
                 expected="0 <= degrees < 90 and at least 4 samples",
                 remedy="The defaults are 45 and 2000.",
             )
-        self.degrees, self.samples = degrees, samples
+        self.degrees, self.samples, self.intricate = degrees, samples, intricate
 
     @property
     def widest(self) -> float:
@@ -71,15 +83,16 @@ class TurnedBlobs(KnownSymmetry):
     def _draw(self, rng: Rng, rows: int) -> Pairs:
         labels = rng.integers(4, rows)
         angles = (2 * rng.uniform(rows) - 1) * math.radians(self.degrees) + math.pi * (labels % 2)
-        images = draw_shapes(labels // 2, angles)
+        images = draw_shapes(INTRICATE if self.intricate else PLAIN, labels // 2, angles)
         return Pairs(images + 0.02 * rng.normal(rows, *images.shape[1:]), labels)
 
 
-def draw_shapes(shapes: Tensor, angles: Tensor, size: int = 16) -> Tensor:
+def draw_shapes(shapes: Sequence[Shape], chosen: Tensor, angles: Tensor, size: int = 16) -> Tensor:
     """Draw shapes at any angle without resampling.
 
     Args:
-        shapes: (B,) which one, 0 or 1.
+        shapes: What there is to draw.
+        chosen: (B,) which of them.
         angles: (B,) radians; a positive angle turns x (right) towards y (down).
         size: Pixels a side.
 
@@ -90,9 +103,9 @@ def draw_shapes(shapes: Tensor, angles: Tensor, size: int = 16) -> Tensor:
     backwards = torch.stack((torch.stack((cos, sin), -1), torch.stack((-sin, cos), -1)), -2)
     points = pixel_coordinates(size, size) @ backwards.mT
     pictures = []
-    for blobs in SHAPES:
+    for blobs in shapes:
         x, y, width, height = torch.tensor(blobs).unbind(1)
         distance = (points[..., :1] - x).square() + (points[..., 1:] - y).square()
         pictures.append((height * torch.exp(-distance / (2 * width.square()))).sum(-1))
-    chosen = torch.stack(pictures, 1)[torch.arange(len(shapes)), shapes]
-    return chosen.reshape(-1, 1, size, size)
+    drawn = torch.stack(pictures, 1)[torch.arange(len(chosen)), chosen]
+    return drawn.reshape(-1, 1, size, size)

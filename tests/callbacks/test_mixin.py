@@ -147,10 +147,10 @@ def test_losses_and_balance_fit_what_is_stated() -> None:
         net.sentence = sentence
         return net.symmetry_parts
 
-    assert [type(loss) for loss in of(KNOWN).losses] == [Equivariance]
-    assert isinstance(of(KNOWN).balance, Fixed)
-    assert NormReward in {type(loss) for loss in of([KNOWN, LEARNT]).losses}
-    assert isinstance(of([KNOWN, LEARNT]).balance, Ramp)
+    assert [type(loss) for loss in of(KNOWN).objective.losses] == [Equivariance]
+    assert isinstance(of(KNOWN).objective.balance, Fixed)
+    assert NormReward in {type(loss) for loss in of([KNOWN, LEARNT]).objective.losses}
+    assert isinstance(of([KNOWN, LEARNT]).objective.balance, Ramp)
     assert of({"over": "SO(2)", "input": "vector", "output": "vector"}).symmetries[0].sentence == KNOWN
 
 

@@ -109,10 +109,9 @@ class TestBlobs:
     tolerance = 0.15
 
     @pytest.mark.slow
-    # with a constant reward, 20 epochs are too few to open a small width against what the network has just learnt
-    @pytest.mark.parametrize(("degrees", "start"), [(45.0, -1.0), (22.5, 3.0)])
-    def test_the_published_reward_finds_the_width(self, degrees: float, start: float, tmp_path: Path) -> None:
-        callback = augerino(ROTATIONS, reward=0.05, width=half_width(start), average=0)
+    @pytest.mark.parametrize("degrees", [45.0, 22.5])
+    def test_the_published_reward_finds_the_width(self, degrees: float, tmp_path: Path) -> None:
+        callback = augerino(ROTATIONS, reward=0.05, width=half_width(-1.0), average=0)
         data = TurnedBlobs(degrees=degrees)
         trainer = train(callback, data, 20, tmp_path)
         assert abs(full_width(callback) - 2 * data.widest) < self.tolerance
@@ -170,8 +169,8 @@ def test_digits_turned_by_up_to_45_degrees_prefer_rotations(ranges: dict[float, 
 
 
 @pytest.mark.slow
-def test_the_published_reward_lets_rotations_take_all(tmp_path: Path) -> None:
+def test_the_published_reward_prefers_rotations(tmp_path: Path) -> None:
     callback = augerino("image -> label", reward=0.05, average=0)
-    train(callback, RotatedDigits(degrees=45.0, fresh=True), 60, tmp_path, lambda: Classifier(width=16))
+    train(callback, RotatedDigits(degrees=45.0, fresh=True), 120, tmp_path, lambda: Classifier(width=16))
     rotation, *others = callback.laws[0].generators
     assert rotation.name == "rotation" and rotation.width > 3 * max(g.width for g in others)

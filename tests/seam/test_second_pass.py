@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_symmetry.callbacks.second_pass import RandomState, inject_penalty, make_second_pass
+from lightning_symmetry.callbacks.penalty import inject_penalty
+from lightning_symmetry.callbacks.second_pass import RandomState, make_second_pass
 from lightning_symmetry.callbacks.tap import Site
 from lightning_symmetry.losses import Call, Loss
 from tests.seam.boring import (

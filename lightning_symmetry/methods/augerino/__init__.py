@@ -31,7 +31,7 @@ def augerino(
     width: float | Sequence[float] = 0.3,
     average: int = 4,
     module: str | None = None,
-    lr: float = 0.1,
+    lr: float | None = None,
     seed: int = 0,
     name: str | None = None,
 ) -> LearnableAugmentation:
@@ -56,7 +56,7 @@ def augerino(
         width: Half-widths at the start: one number, or one a generator.
         average: Draws over which validation, test and prediction average; 0 leaves evaluation as it is.
         module: Dotted name of the network, where several are called.
-        lr: Learning rate of the widths, about ten times the network's; it falls by itself.
+        lr: Learning rate of the widths; by default 0.01 with a number, as published, and else 0.1, which falls by itself.
         seed: Seed of all draws.
         name: Name in logs, files and checkpoints.
 
@@ -83,7 +83,7 @@ def augerino(
         module=module,
         losses=[WidthReward("log" if reward is None else "norm")],
         balance=balance,
-        lr=lr,
+        lr=lr if lr is not None else 0.1 if reward is None else 0.01,
         seed=seed,
         name=name,
         probability=1.0,
