@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_symmetry.balancing import Constraint
+from lightning_symmetry.balancing import Constraint, Ramp
 from lightning_symmetry.callbacks import LearnableAugmentation
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.random import Rng
@@ -41,6 +41,12 @@ class Listening(Constraint):
     def observe(self, loss: float, moved: bool) -> None:
         self.told.append((loss, moved))
         super().observe(loss, moved)
+
+
+class Steering(Ramp):
+    """A constant that asks for the task's loss, as a strength that is searched for does."""
+
+    observes = True
 
 
 def make_law() -> Symmetry:
@@ -137,16 +143,17 @@ def test_losses_on_the_group_alone_cost_no_forward_either() -> None:
     assert len(calls) == len(host.losses) == 4
 
 
-def test_widths_learn_as_in_a_plain_loop() -> None:
-    """loss(conjugate(f, g)(x), y) - 0.05 || s ||, by hand."""
-    host, callback = Host(make_net()), make(balance=0.05, form="norm")
+@pytest.mark.parametrize("settles", [False, True])
+def test_widths_learn_as_in_a_plain_loop(settles: bool) -> None:
+    """loss(conjugate(f, g)(x), y) - 0.05 || s ||, by hand; where the strength is searched for, the rate falls."""
+    host, callback = Host(make_net()), make(balance=Steering(0.05) if settles else 0.05, form="norm")
     fit(host, callback, data=make_loader(8))
     net, law = make_net(), make_law()
     law.bind(torch.zeros(2, 2), torch.zeros(2, 2)).sampler.bind()
     theirs = torch.optim.Adam(net.parameters(), lr=0.01)
-    own = torch.optim.Adam(list(law.parameters()), lr=0.1, betas=(0.9, 0.99))
+    own = torch.optim.Adam(list(law.parameters()), lr=0.1, betas=(0.9, 0.99 if settles else 0.999))
     for step, (x, y) in enumerate(make_data(8)):
-        own.param_groups[0]["lr"] = 0.1 / (1 + step / 50) ** 0.5
+        own.param_groups[0]["lr"] = 0.1 / (1 + settles * step / 50) ** 0.5
         g, _ = law.sample(x, 1, Rng(0, step))
         answer = law.move_output(~g, net(law.move_input(g, x)))
         loss = F.mse_loss(answer, y) - 0.05 * 2 * law.sampler.widths.norm()

@@ -56,7 +56,7 @@ def augerino(
         width: Half-widths at the start: one number, or one a generator.
         average: Draws over which validation, test and prediction average; 0 leaves evaluation as it is.
         module: Dotted name of the network, where several are called.
-        lr: Learning rate of the widths; by default 0.01 with a number, as published, and else 0.1, which falls by itself.
+        lr: Learning rate of the widths; by default 0.01 beside a number, as published, else 0.1, which falls by itself.
         seed: Seed of all draws.
         name: Name in logs, files and checkpoints.
 
