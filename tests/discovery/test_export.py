@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -80,6 +81,8 @@ def by_kornia(symmetry: Symmetry, image: Tensor) -> Tensor:
 
 
 def by_albumentations(symmetry: Symmetry, image: Tensor) -> Tensor:
+    # it asks the network for a newer version of itself otherwise
+    os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")
     pytest.importorskip("albumentations")
     augment = run(to_albumentations(symmetry, tuple(image.shape[-2:])))
     augment.set_random_seed(0)
