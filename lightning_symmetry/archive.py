@@ -74,6 +74,12 @@ def read_document(path: str | Path) -> dict[str, Any]:
     file = _yaml_file(path)
     try:
         document = yaml.safe_load(file.read_text())
+    except FileNotFoundError as error:
+        raise InvalidFile(f"no file {file}", "a symmetry.yaml, or the folder of one", "Check the path.") from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        remedy = "Look at the indentation, the colons and the brackets there."
+        raise InvalidFile(f"line {line} of {file}: {error.problem}", "readable YAML", remedy) from error
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InvalidFile(f"{file} ({type(error).__name__})", "a readable symmetry.yaml", _REMEDY) from error
     if not isinstance(document, dict):

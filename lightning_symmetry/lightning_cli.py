@@ -76,6 +76,11 @@ class SymmetryCLI(LightningCLI):
             self.config = parser.parse_args(args)
         except argparse.ArgumentError as error:
             raise _explain(self.source, str(error), self._parser_of(args)) from error
+        given = next((part for part in (self.config, *vars(self.config).values()) if "ckpt_path" in _keys(part)), None)
+        path = None if given is None else given["ckpt_path"]
+        # "best", "last" and addresses are Lightning's to resolve
+        if path and Path(str(path)).suffix and "://" not in str(path) and not Path(str(path)).exists():
+            raise InvalidFile(f"{self.source}: no checkpoint {str(path)!r}", "the path of one", "Check the path.")
 
     def instantiate_classes(self) -> None:
         """Build everything; an error of this package comes out as it was raised."""
@@ -137,6 +142,10 @@ def _announce_rooms() -> tuple[type, ...]:
                     home = methods.__name__ if getattr(methods, name, None) is preset else room.name
                     stand_ins.append(type(name, (Callback,), {"__module__": home}))
     return tuple(stand_ins)
+
+
+def _keys(part: Any) -> set[str]:
+    return set(vars(part)) if hasattr(part, "__dict__") else set()
 
 
 def _demand_parser() -> None:

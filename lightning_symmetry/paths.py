@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -66,11 +66,6 @@ def replace_leaves(tree: Any, values: Mapping[str, Any]) -> Any:
     for path, value in values.items():
         tree = _replace(tree, path, value, path, tree)
     return tree
-
-
-def map_tensors(function: Callable[[Tensor], Tensor], tree: Any) -> Any:
-    """Apply a function to every tensor leaf and keep the structure."""
-    return replace_leaves(tree, {path: function(leaf) for path, leaf in find_leaves(tree).items()})
 
 
 def list_children(node: Any) -> list[tuple[str, Any]]:

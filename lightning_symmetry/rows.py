@@ -13,6 +13,9 @@ from lightning_symmetry.exceptions import DimensionMismatch
 from lightning_symmetry.groups import Element
 from lightning_symmetry.paths import list_children
 
+# What the vector goes by that says which graph a node belongs to.
+_MEMBERSHIPS = ("batch", "idx_m", "batch_idx", "batch_index", "batch_seg", "graph_idx", "mol_idx", "segment_ids")
+
 
 @dataclass(frozen=True, eq=False)
 class Level:
@@ -38,9 +41,10 @@ class Rows:
 
     In an ordinary batch row b is sample b. A batch of graphs lays the nodes of all graphs one after the other: row i
     belongs to graph ``batch[i]``, an edge to the graph of its first node, and what is told of whole graphs has one row
-    each. Such a batch is known by a non-decreasing vector ``batch`` of whole numbers beside the nodes, or by ``ptr``,
-    where each graph begins: keyed attributes, keys, or arguments of the network. ``edge_index`` of shape (2, E) beside
-    (N, ...) nodes without either is one single graph, as is a graph object without them.
+    each. Such a batch is known by a vector ``batch`` of whole numbers beside the nodes (``idx_m``, ``batch_idx`` and
+    their like do as well), or by ``ptr``, where each graph begins: keyed attributes, keys, or arguments of the network.
+    ``edge_index`` of shape (2, E) beside (N, ...) nodes without either is one single graph, as is a graph object
+    without them.
 
     A tensor is told by its number of rows. Where that leaves a choice, nodes come before graphs and graphs before
     edges; a name that begins with ``edge`` puts edges first, and the types of a heterogeneous graph go by their names,
@@ -188,7 +192,8 @@ class Rows:
 def is_structure(path: str, leaf: Tensor) -> bool:
     """Tell whether a tensor says how rows belong together, rather than being data itself."""
     key = path.rpartition(".")[2]
-    return _is_edge_index(leaf) and key.endswith("edge_index") or _is_vector(leaf) and key.endswith(("batch", "ptr"))
+    tells = key in _MEMBERSHIPS or key.endswith(("batch", "ptr"))
+    return _is_edge_index(leaf) and key.endswith("edge_index") or _is_vector(leaf) and tells
 
 
 def _containers(node: Any, path: str) -> Iterator[tuple[str, Any, dict[str, Any]]]:
@@ -204,12 +209,12 @@ def _find_owners(node: Any, children: dict[str, Any]) -> Iterator[tuple[str, Ten
     # asked of the class, since attributes of a mapping may raise what they like
     known = node.num_graphs if hasattr(type(node), "num_graphs") else children.get("num_graphs")
     for key, batch in children.items():
-        stem = key.removesuffix("batch").removesuffix("_")
+        stem = "" if key in _MEMBERSHIPS else key.removesuffix("batch").removesuffix("_")
         ptr = children.get(f"{stem}_ptr" if stem else "ptr")
-        if (key == "batch" or key.endswith("_batch") and stem in children) and _is_vector(batch):
+        if (key in _MEMBERSHIPS or key.endswith("_batch") and stem in children) and _is_vector(batch):
             count = known if isinstance(known, int) else len(ptr) - 1 if _is_vector(ptr) else None
-            if count is None and _looks_sorted(batch, children):
-                count = int(batch[-1]) + 1
+            if count is None and _counts_from_zero(batch, children):
+                count = int(batch.max()) + 1
             if count is not None:
                 yield stem, batch.long(), count
     ptr = children.get("ptr")
@@ -229,10 +234,10 @@ def _is_edge_index(value: Any) -> TypeGuard[Tensor]:
     )
 
 
-def _looks_sorted(batch: Tensor, children: dict[str, Any]) -> bool:
-    """Whether an argument that is merely called so is the vector that is meant."""
+def _counts_from_zero(batch: Tensor, children: dict[str, Any]) -> bool:
+    """Whether an argument that is merely called so is the vector that is meant; it need not be sorted."""
     others = [t for t in children.values() if isinstance(t, Tensor) and t.is_floating_point() and t.ndim]
-    return any(len(t) == len(batch) for t in others) and bool((batch.diff() >= 0).all() & (batch[0] >= 0))
+    return any(len(t) == len(batch) for t in others) and bool((batch.min() >= 0) & (batch.max() < len(batch)))
 
 
 def _is_single(node: Any, children: dict[str, Any]) -> bool:

@@ -36,6 +36,7 @@ class ActionMap(nn.Module):
         self.actions = nn.ModuleList(action for _, action in actions)
         self.auto = auto
         self.choices: list[Choice] = []
+        self._inferred: set[int] = set()
 
     @property
     def parts(self) -> list[tuple[str | None, Action]]:
@@ -59,6 +60,31 @@ class ActionMap(nn.Module):
         if self.auto or not all(self.paths):
             return self.sentence
         return {str(path): action.sentence for path, action in self.parts}
+
+    @property
+    def written(self) -> str:
+        """This side as it was written: paths that were left out stay out, for data of another form."""
+        words = [
+            f"{path}={action.sentence}" if path and index not in self._inferred else action.sentence
+            for index, (path, action) in enumerate(self.parts)
+        ]
+        return ", ".join([*words, AUTO] if self.auto else words)
+
+    def reopen(self, tree: Any) -> bool:
+        """Forget the paths that were inferred, where a structure of another form lacks one of them.
+
+        Args:
+            tree: A structure with tensors.
+
+        Returns:
+            Whether there is something to infer again.
+        """
+        if all(_has(tree, str(self.paths[index])) for index in self._inferred):
+            return False
+        for index in self._inferred:
+            self.paths[index] = None
+        self._inferred = set()
+        return True
 
     def infer(self, tree: Any, side: str, answers_images: bool = False) -> None:
         """Find the path of every moving action that has none yet, and the actions that ``auto`` stands for.
@@ -91,6 +117,7 @@ class ActionMap(nn.Module):
                     remedy=f"Name it, for example '{fitting[0] if fitting else 'x'}={action.sentence}'.",
                 )
             self.paths[index] = fitting[0]
+            self._inferred.add(index)
             taken.add(fitting[0])
         if self.auto:
             self.choices = choose_actions(tree, side, taken, answers_images)
@@ -167,6 +194,13 @@ def build_side(side: Any) -> ActionMap:
                 remedy="For example 'pos=points, z=scalar', or {'pos': 'points', 'z': 'scalar'}.",
             )
     return ActionMap(parts, auto=(None, AUTO) in items)
+
+
+def _has(tree: Any, path: str) -> bool:
+    try:
+        return isinstance(get_leaf(tree, path), Tensor)
+    except AmbiguousPath:
+        return False
 
 
 def _check(action: Action, path: str, leaf: Any) -> None:

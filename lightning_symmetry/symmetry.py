@@ -27,7 +27,7 @@ from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.groups import Element, Group, Learned, as_element
 from lightning_symmetry.paths import get_leaf
 from lightning_symmetry.rows import Rows
-from lightning_symmetry.samplers import OneHot, Sampler, Uniform
+from lightning_symmetry.samplers import CoordinateSampler, OneHot, Sampler, Uniform
 from lightning_symmetry.sentence import read_sentence
 from lightning_symmetry.sides import Side, build_side
 
@@ -176,6 +176,10 @@ class Symmetry(nn.Module):
         Raises:
             AmbiguousPath, ActionMismatch, DimensionMismatch: The data do not fit the sentence.
         """
+        if self._bound_input and self.input.reopen(x):
+            self._bound_input = False
+        if y is not None and self._bound_output and self.output.reopen(y):
+            self._bound_output = False
         if not self._bound_input:
             if self.input.auto and self.group.part("nodes") is not None:
                 raise InvalidSetting(
@@ -241,7 +245,9 @@ class Symmetry(nn.Module):
             return y
         if not self._bound_output:
             raise InvalidSetting(
-                got="an output before any input was seen", expected="a bound symmetry", remedy="Call bind(x, y) first."
+                got="an output that the symmetry was not bound to",
+                expected="bind(x, y) before",
+                remedy="Call bind(x, y) first.",
             )
         return self.output.move(self.element(g), y, rows or Rows())
 
@@ -344,16 +350,16 @@ class Symmetry(nn.Module):
         tensors: dict[str, Tensor] = {}
         group = take_tensors(self.group.dump(), tensors)
         for key, side in (("input", self.input), ("output", self.output)):
-            for path_, action in side.moving:
+            for index, (_, action) in enumerate(side.moving):
                 if isinstance(action, Representation):
-                    tensors[f"{key}.{path_}"] = action.generators()
+                    tensors[f"{key}.{index}"] = action.generators()
         document = {
             "name": self.name,
-            "sentence": f"{group['sentence']} on {self.input.sentence} -> {self.output.sentence}",
+            "sentence": f"{group['sentence']} on {self.input.written} -> {self.output.written}",
             "group": group,
             "law": {"name": type(self.sampler).__name__, **self.sampler.settings},
-            "input": self.input.sentence,
-            "output": self.output.sentence,
+            "input": self.input.written,
+            "output": self.output.written,
         }
         return write_archive(path, document, tensors)
 
@@ -364,6 +370,8 @@ class Symmetry(nn.Module):
         Raises:
             InvalidFile: A file is missing, truncated, or not what it should be.
         """
+        if not is_archive(read_document(path)):
+            return cls.of(path)
         document, tensors = read_archive(path)
         try:
             over = groups.restore(put_tensors(document["group"], tensors))
@@ -376,9 +384,9 @@ class Symmetry(nn.Module):
                 remedy="Save it again with Symmetry.save.",
             ) from error
         for key, side in (("input", symmetry.input), ("output", symmetry.output)):
-            for path_, action in side.moving:
+            for index, (_, action) in enumerate(side.moving):
                 if isinstance(action, Representation):
-                    action.restore(tensors[f"{key}.{path_}"])
+                    action.restore(tensors[f"{key}.{index}"])
         return symmetry
 
 
@@ -389,9 +397,10 @@ def _read_law(law: Mapping[str, Any], group: Group) -> Sampler:
 
 def _write_law(sampler: Sampler) -> dict[str, Any]:
     """Name a law with its settings as they were given, which a law of an open dimension has too."""
-    width = getattr(sampler, "width", None)
-    settings = sampler.settings if width is None else {"width": list(width) if isinstance(width, tuple) else width}
-    return {"name": type(sampler).__name__, **settings}
+    if not isinstance(sampler, CoordinateSampler):
+        return {"name": type(sampler).__name__, **sampler.settings}
+    width = list(sampler.width) if isinstance(sampler.width, tuple) else sampler.width
+    return {"name": type(sampler).__name__, "width": width, **sampler.learning}
 
 
 _KEYS = ("over", "input", "output", "name", "law")

@@ -15,7 +15,7 @@ from torchvision import tv_tensors
 
 from lightning_symmetry.exceptions import AmbiguousPath
 from lightning_symmetry.functional.random import Rng
-from lightning_symmetry.paths import describe_leaves, find_leaves, get_leaf, map_tensors, replace_leaves
+from lightning_symmetry.paths import describe_leaves, find_leaves, get_leaf, replace_leaves
 from lightning_symmetry.rows import Rows
 from lightning_symmetry.symmetry import Symmetry
 
@@ -250,12 +250,6 @@ def test_replacing_shares_what_is_not_on_the_way() -> None:
     tree = {"a": {"x": torch.ones(1)}, "b": {"y": torch.ones(1), "list": [1]}}
     new = replace_leaves(tree, {"a.x": torch.zeros(1)})
     assert new["b"] is tree["b"] and new["a"] is not tree["a"] and tree["a"]["x"] == 1
-
-
-def test_mapping_keeps_the_structure() -> None:
-    tree = Pair(torch.ones(2), {"n": 3, "t": torch.ones(1)})
-    twice = map_tensors(lambda t: 2 * t, tree)
-    assert isinstance(twice, Pair) and twice.x.sum() == 4 and twice.y["t"] == 2 and twice.y["n"] == 3
 
 
 def test_tensor_subclasses_are_leaves_and_stay_what_they_are() -> None:

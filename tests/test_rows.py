@@ -113,7 +113,7 @@ def test_rows_are_found_by_batch_and_by_ptr(x: dict[str, Tensor], drop: tuple[st
     [
         torch.zeros(3, 2),
         {"x": torch.zeros(3, 2), "batch": torch.zeros(3, 5)},  # an image, a table
-        {"x": torch.zeros(3, 2), "batch": torch.tensor([2, 0, 1])},  # in no order
+        {"x": torch.zeros(3, 2), "batch": torch.tensor([7, 0, 1])},  # names of something else
         {"x": torch.zeros(3, 2), "batch": torch.tensor([0, 1])},  # of nothing's length
         {"x": torch.zeros(3, 2), "batch": "a name", "ptr": None},
         {"edge_index": torch.zeros(4, 2, 7, dtype=torch.long), "pos": torch.zeros(4, 5, 3)},  # padded graphs
@@ -368,3 +368,16 @@ def test_vectors_for_single_tensors_are_followed() -> None:
     }
     rows = Rows.of(tree)
     assert rows.owner(3, "a").tolist() == [0, 0, 1] and rows.owner(3, "b").tolist() == [0, 1, 1]
+
+
+@pytest.mark.parametrize("name", ["batch", "idx_m", "batch_idx"])
+def test_the_order_of_nodes_and_the_name_of_the_vector_do_not_matter(name: str) -> None:
+    owner = torch.tensor([1, 0, 2, 1, 0, 2, 2])
+    x = {"pos": torch.randn(7, 3, generator=torch.Generator().manual_seed(0)), name: owner}
+    rows = Rows.of(x)
+    assert rows.count == 3
+    values = torch.arange(7.0)
+    assert torch.allclose(rows.pool(values), torch.stack([values[owner == b].mean() for b in range(3)]))
+    padded = rows.pad(x["pos"], "pos")
+    for b in range(3):
+        assert torch.equal(padded[b, : int((owner == b).sum())], x["pos"][owner == b])

@@ -297,7 +297,7 @@ def test_yaml_keeps_a_law_that_is_not_the_usual_one() -> None:
         ("over: SO(2)\ninput: {x: 3}\noutput: label", SentenceError, "3 for 'x'"),
         ("over: SO(2)\ninput:\noutput: label", SentenceError, "None for a side"),
         ("- image\n- label", InvalidFile, "no mapping"),
-        ("over: [", InvalidFile, "ParserError"),
+        ("over: [", InvalidFile, "line 1"),
     ],
 )
 def test_a_mistake_in_a_yaml_file_is_one_sentence(
@@ -358,3 +358,15 @@ def test_parts_move_together() -> None:
     dotted = Symmetry.parse("SO(2) on a.b.c=vector -> label")
     g, _ = dotted.sample(x, 1, Rng(0))
     torch.testing.assert_close(dotted.move_input(g, x)["a.b"]["c"], torch.einsum("bij,bj->bi", g.linear, x["a.b"]["c"]))
+
+
+def test_one_symmetry_serves_maps_of_every_call_style(tmp_path: Path) -> None:
+    """A path that was left out is found again where the structure is another, also after saving."""
+    symmetry = Symmetry.parse("D4 on image -> label")
+    x = Rng(0).normal(2, 1, 6, 6)
+    g, _ = symmetry.sample({"input": x}, 1, Rng(1))
+    expected = symmetry.move_input(g, {"input": x})["input"]
+    assert torch.equal(symmetry.move_input(g, x), expected)
+    assert torch.equal(symmetry.move_input(g, {"picture": x})["picture"], expected)
+    loaded = Symmetry.load(symmetry.save(tmp_path))
+    assert torch.equal(loaded.move_input(g, x), expected)

@@ -20,6 +20,7 @@ from lightning_symmetry.callbacks.second_pass import RandomState, make_second_pa
 from lightning_symmetry.callbacks.site import Site
 from lightning_symmetry.discovery import Discovery, LearntLaw, assemble, describe_law
 from lightning_symmetry.exceptions import InvalidSetting
+from lightning_symmetry.functional.distributed import sum_over_ranks
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.losses import Equivariance, Loss, NormReward, Orthogonality, suggest_reward
 from lightning_symmetry.report import print_discovery, write_report
@@ -86,8 +87,8 @@ class LearnableAugmentation(SymmetryCallback):
     ) -> None:
         if not 0 <= probability <= 1:
             raise InvalidSetting(f"probability={probability}", "a number in [0, 1]", "Use 1 to move every sample.")
-        if average < 0:
-            raise InvalidSetting(f"average={average}", "a number of draws, at least 0", "Use 0 to evaluate as ever.")
+        if not isinstance(average, int) or average < 0:
+            raise InvalidSetting(f"average={average}", "a number of draws, 0 or more", "Use 0 to evaluate as ever.")
         usual = [Equivariance(), NormReward(), Orthogonality()] if losses is None else losses
         self._usual = losses is None and balance is None
         super().__init__(symmetries, module, usual, 1.0 if balance is None else balance, every_n_steps, lr, seed, name)
@@ -96,6 +97,12 @@ class LearnableAugmentation(SymmetryCallback):
         self.discoveries: list[Discovery] = []
         self.laws: list[LearntLaw] = []
         self._averaging = Averaging(average, seed)
+        if self.balance.observes and (every_n_steps > 1 or not probability):
+            raise InvalidSetting(
+                got=f"{type(self.balance).__name__} with probability={probability}, every_n_steps={every_n_steps}",
+                expected="probability > 0 and every_n_steps=1: it compares the task on moved and on unmoved data",
+                remedy="Set probability=1.0, or choose fixed strengths.",
+            )
 
     def adopt(self, described: Any) -> None:
         """Take over the symmetries; the usual strengths depend on them."""
@@ -188,7 +195,9 @@ class LearnableAugmentation(SymmetryCallback):
     def conclude(self, trainer: Any, pl_module: Any) -> None:
         """Judge learnt generators on kept inputs, tell learnt widths; print, write and publish the result."""
         target, x = self._tap.target, self._reservoir.collect()
-        if target is None or x is None:
+        # evidence is summed over ranks: where one has none, none may wait for it
+        lacking = torch.tensor(float(target is None or x is None), device=pl_module.device)
+        if sum_over_ranks(lacking) > 0:
             return
         # a finite group has neither generators to judge nor widths
         continuous = [s for s in self.symmetries if s.group.count]
@@ -201,6 +210,10 @@ class LearnableAugmentation(SymmetryCallback):
             self.discoveries = [replace(found, notes=(idle, *found.notes)) for found in self.discoveries]
             self.laws = [replace(law, notes=(idle, *law.notes)) for law in self.laws]
         results: list[Discovery | LearntLaw] = [*self.discoveries, *self.laws]
+        for symmetry in set(self.symmetries) - set(continuous):
+            pl_module.print(f"{symmetry.sentence}: a finite group has no generators to judge")
+            if trainer.is_global_zero and not trainer.fast_dev_run:
+                symmetry.save(self.report_folder if len(self.symmetries) == 1 else self.report_folder / symmetry.name)
         for found in results:
             metrics = {f"symmetry/{found.name}/{k}": torch.tensor(float(v)) for k, v in found.metrics().items()}
             trainer.callback_metrics.update(metrics)

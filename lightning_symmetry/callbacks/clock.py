@@ -103,6 +103,7 @@ class Clock:
         if self._kept is None:
             # steps of others between two batches, such as a learning-rate search, are not this batch's
             self._stepped = self._attempted = False
+            self.scale.begin_batch()
             self._kept = self._copy_gradients()
         else:
             for parameter, gradient in zip(self.parameters, self._kept, strict=True):
@@ -145,7 +146,7 @@ class Clock:
         if self.optimizer is None:
             return
         for group in self.optimizer.param_groups:
-            if group["settles"]:
+            if group.get("settles"):
                 taken = max(float(self.optimizer.state[p].get("step", 0)) for p in group["params"])
                 group["lr"] = self.lr / math.sqrt(1 + taken / SETTLING_STEPS)
 

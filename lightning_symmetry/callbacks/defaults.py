@@ -53,13 +53,13 @@ def _list(described: Any) -> list[Any]:
 
 def choose_losses(symmetries: Sequence[Symmetry]) -> list[Loss]:
     """Take the equivariance error, and what keeps a learnt group in shape where one is learnt."""
-    if any(symmetry.learnable for symmetry in symmetries):
+    if any(symmetry.group.learnable for symmetry in symmetries):
         return [Equivariance(), NormReward(), Orthogonality()]
     return [Equivariance()]
 
 
 def choose_balance(symmetries: Sequence[Symmetry]) -> Balancer:
     """Take strengths for `choose_losses`: 1, and a warm-up where a group is learnt."""
-    if any(symmetry.learnable for symmetry in symmetries):
+    if any(symmetry.group.learnable for symmetry in symmetries):
         return Ramp([1.0, suggest_reward(symmetries), 0.1], start=WARMUP)
     return Fixed(1.0)

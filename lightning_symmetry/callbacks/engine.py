@@ -31,6 +31,7 @@ from lightning_symmetry.callbacks.site import Site
 from lightning_symmetry.callbacks.tap import Tap
 from lightning_symmetry.callbacks.task_loss import TaskLoss
 from lightning_symmetry.exceptions import InvalidSetting
+from lightning_symmetry.functional.distributed import is_distributed
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.losses import Call, Loss
 from lightning_symmetry.paths import find_leaves, replace_leaves
@@ -65,6 +66,10 @@ class SymmetryCallback(Callback, ABC):
         name: str | None,
     ) -> None:
         super().__init__()
+        if lr <= 0:
+            raise InvalidSetting(f"lr={lr}", "a positive learning rate", "To learn nothing, use a known group.")
+        if name and set(name) & set("/\\"):
+            raise InvalidSetting(f"name={name!r}", "a name that can be a folder's", "Leave slashes out.")
         if every_n_steps < 1:
             raise InvalidSetting(f"every_n_steps={every_n_steps}", "at least 1", "Use 1 for every batch.")
         # Any, since torch types what a list holds as plain modules
@@ -160,7 +165,7 @@ class SymmetryCallback(Callback, ABC):
             return
         refuse_unsupported(trainer, pl_module)
         self._trainer, self._host = trainer, pl_module
-        self._calls, self._reservoir = 0, Reservoir()
+        self._calls, self._reservoir, self._task_loss = 0, Reservoir(), TaskLoss()
         self._find_owned(trainer.callbacks)
         # log_dir is a broadcast: every rank has to ask
         self._folder = Path(trainer.log_dir or trainer.default_root_dir) / "symmetry" / self.name
@@ -226,7 +231,8 @@ class SymmetryCallback(Callback, ABC):
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         """Make the verdict, while the network is still on its device."""
         self._tap.stopwatch.stop()
-        if self._calls:
+        # a rank without batches takes part in what is summed over ranks
+        if self._calls or is_distributed():
             self.conclude(trainer, pl_module)
 
     def on_fit_end(self, trainer: Any, pl_module: Any) -> None:
@@ -251,6 +257,7 @@ class SymmetryCallback(Callback, ABC):
         self._tap.remove()
         self._clock.stop()
         self._reservoir.unwatch()
+        self._reservoir = Reservoir()
         self._penalties, self._trainer, self._host = [], None, None
 
     # ---------------------------------------------------------------- state
@@ -273,6 +280,7 @@ class SymmetryCallback(Callback, ABC):
             or [dict(s.state_dict()) if owned else {} for s, owned in zip(self.symmetries, self._owns, strict=True)],
             "objective": dict(self.objective.state_dict()),
             "optimizer": self._clock.state_dict(),
+            "learnt": self._clock.steps,
             "journal": self.journal.state_dict(),
             "values": {name: float(value) for name, value in self._values.items()},
             "network": self.network_name,
@@ -283,10 +291,18 @@ class SymmetryCallback(Callback, ABC):
         self.step = int(state_dict["step"])
         self.journal.load_state_dict(state_dict["journal"])
         self._values = {name: torch.tensor(value) for name, value in state_dict["values"].items()}
-        self.objective.load_state_dict(state_dict["objective"])
+        try:
+            self.objective.load_state_dict(state_dict["objective"])
+        except RuntimeError as error:
+            raise InvalidSetting(
+                got=f"a checkpoint of {self.name!r} with other losses or another balance",
+                expected="those that it was trained with",
+                remedy="Resume with the arguments of that run, or give this callback a name= of its own.",
+            ) from error
         self._restored = state_dict["symmetries"]
         self._network = state_dict.get("network")
         self._clock.load_state_dict(state_dict["optimizer"])
+        self._clock.steps = int(state_dict["learnt"])
         if self._output_seen:
             self._restore("sampler.", "input.", "output.")
             self._restored = None

@@ -9,7 +9,8 @@ from weakref import WeakSet
 import torch
 
 _listeners: WeakSet[LossScale] = WeakSet()
-_original: list[Any] = []
+# the method that stood there, and ours
+_replaced: list[tuple[Any, Any]] = []
 
 
 class LossScale:
@@ -44,6 +45,10 @@ class LossScale:
         """Whether there is a scaler."""
         return self._scaler is not None
 
+    def begin_batch(self) -> None:
+        """Forget what scaled between two batches, such as a learning-rate search."""
+        self._began = None
+
     def meet(self, scaler: Any) -> None:
         """Note which scaler scales the loss of this batch."""
         self._scaler = scaler
@@ -58,9 +63,8 @@ class LossScale:
 
 def _watch() -> None:
     """Put the watching method in place, or the original back."""
-    if _listeners and not _original:
+    if _listeners and not _replaced:
         original = torch.amp.GradScaler.scale
-        _original.append(original)
 
         @functools.wraps(original)
         def scale(scaler: Any, outputs: Any) -> Any:
@@ -68,6 +72,10 @@ def _watch() -> None:
                 listener.meet(scaler)
             return original(scaler, outputs)
 
+        _replaced.append((original, scale))
         torch.amp.GradScaler.scale = scale  # type: ignore[assignment]
-    elif _original and not _listeners:
-        torch.amp.GradScaler.scale = _original.pop()  # type: ignore[method-assign]
+    elif _replaced and not _listeners:
+        original, ours = _replaced.pop()
+        # a method that somebody put on top of ours is not ours to take away; without listeners ours is idle
+        if torch.amp.GradScaler.scale is ours:
+            torch.amp.GradScaler.scale = original  # type: ignore[method-assign]

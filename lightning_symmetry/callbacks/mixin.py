@@ -19,6 +19,7 @@ from lightning_symmetry.callbacks.site import Site
 from lightning_symmetry.exceptions import InvalidSetting, NoGradient
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.losses import Call, Loss
+from lightning_symmetry.samplers import limit_widths
 from lightning_symmetry.symmetry import Symmetry
 
 _REMEDY = (
@@ -54,6 +55,12 @@ class SymmetryParts(nn.Module):
         self.symmetries: Any = nn.ModuleList(built)
         self.objective = Objective(choose_losses(built) if losses is None else losses, balance)
         self.objective.strengths(len(built), 0)
+        if self.objective.balance.observes:
+            raise InvalidSetting(
+                got=f"{type(self.objective.balance).__name__} for symmetry_loss, which never learns the task's loss",
+                expected="strengths that do not depend on it",
+                remedy="Use Fixed or Ramp here, or LearnableAugmentation, which sees the whole step.",
+            )
         self.calls = 0
         self.optimizers_seen: tuple[int, ...] = ()
 
@@ -187,6 +194,8 @@ class SymmetryMixin(ABC):
         batch = getattr(getattr(trainer, "fit_loop", None), "total_batch_idx", None)
         step = parts.calls if batch is None else max(batch, 0)
         parts.calls += 1
+        for symmetry in parts.symmetries:
+            limit_widths(symmetry.sampler, symmetry.moves_pictures)
         strengths = parts.objective.strengths(len(parts.symmetries), step)
         # every learnable part takes part in every step, which DDP demands
         rest = [0.0 * p.sum() for p in parts.learnable]

@@ -32,8 +32,7 @@ def stand_still(symmetry: Symmetry, x: Any, views: int, rng: Rng) -> tuple[Eleme
     """
     with torch.no_grad():
         g, weights = symmetry.sample(x, views, rng)
-        like = symmetry.group.basis()
-        return symmetry.group.exp(like.new_zeros(len(g), symmetry.group.count)), weights
+        return symmetry.group.exp(weights.new_zeros(len(g), symmetry.group.count)), weights
 
 
 def forward_moved(

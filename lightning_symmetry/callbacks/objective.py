@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_symmetry.balancing import Balancer, Fixed
+from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.losses import Call, Loss
 
 
@@ -29,6 +30,10 @@ class Objective(nn.Module):
         self, losses: Sequence[Loss], balance: Balancer | float | Sequence[float], every_n_steps: int = 1
     ) -> None:
         super().__init__()
+        if not isinstance(losses, Sequence) or not all(isinstance(loss, Loss) for loss in losses):
+            raise InvalidSetting(
+                got=f"losses={losses!r}", expected="a list of losses", remedy="For example losses=[Equivariance()]."
+            )
         # Any, since torch types what a list holds as plain modules
         self.losses: Any = nn.ModuleList(losses)
         self.balance = balance if isinstance(balance, Balancer) else Fixed(balance)

@@ -49,7 +49,7 @@ class Reservoir:
     def keep(self, x: dict[str, Any]) -> None:
         """Add one input of training and let the oldest go when there is too much; idle once there is validation."""
         if not self._validation:
-            self._training.append(Kept.of(x, {path: leaf.detach() for path, leaf in find_leaves(x).items()}))
+            self._training.append(Kept.of(x, {path: leaf.detach().clone() for path, leaf in find_leaves(x).items()}))
             while len(self._training) > 1 and (_is_full(self._training[1:]) or _bytes(self._training) > MAX_BYTES):
                 self._training.pop(0)
 

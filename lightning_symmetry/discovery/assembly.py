@@ -51,7 +51,8 @@ def assemble(
     """Judge the generators of a symmetry on a trained network and put the result together.
 
     Every generator is measured (`measure_violation`), compared with random directions (`random_violation`) and judged
-    (`judge`); the accepted ones are rotated into a readable basis (`canonical_basis`) and named (`name_generator`).
+    (`judge`); the accepted ones are rotated into a readable basis (`canonical_basis`, `canonical_fields`) and named
+    (`name_in`).
 
     Args:
         f: The trained network, in evaluation mode, from an input structure of B rows to an output structure.

@@ -34,7 +34,7 @@ class GeneratorEvidence:
         norm: Frobenius norm.
         violation: Relative violation at unit angle, in output variances.
         random_violation: The same for a typical random direction; None where there is no such control.
-        verdict: "accepted", "spare" or "undecided".
+        verdict: "accepted", "spare", "violated" or "undecided".
         name: In plain words.
         cosine_to_name: How well the name fits.
         matrix: The generator itself, rows of numbers: a matrix, or the coefficients of a field.

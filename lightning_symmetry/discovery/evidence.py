@@ -21,7 +21,7 @@ from lightning_symmetry.rows import Rows
 from lightning_symmetry.symmetry import Symmetry
 
 Map = Callable[[Any], Any]
-GeneratorVerdict = Literal["accepted", "spare", "undecided"]
+GeneratorVerdict = Literal["accepted", "spare", "violated", "undecided"]
 Verdict = Literal["symmetric", "absent", "undecided"]
 
 # The norm reward drives a generator that costs nothing to the cap and beyond (measured: 1 to 3 caps), one that costs
@@ -182,12 +182,12 @@ def judge(
     direction's, which counts for at most one output variance (below 0.05 output variances where there is no such
     control). It is *spare* when its norm is below a quarter of the cap, the signature of absence, and its direction is
     not promising either. Anything else is *undecided*. All together: *symmetric* when at least one is accepted and the
-    data cover enough of the orbits, *absent* when all are spare, *undecided* otherwise.
+    data cover enough of the orbits, *absent* when all are spare or violated, *undecided* otherwise.
 
     Args:
         norms: (K,) Frobenius norms; infinite for a generator that was given beside learnt ones.
         cap: Norm from which on training rewards no further growth; None for generators that were given, whose norm says
-            nothing: they are accepted by their violation alone, and spare above half the control (or the bound).
+            nothing: they are accepted by their violation alone, and *violated* above half the control (or the bound).
         violation: (K,) of `measure_violation`.
         random_violation: Of `random_violation`, or None.
         coverage: Share of moved samples that land where there are data, of `support_coverage`.
@@ -218,10 +218,11 @@ def judge(
         # a generator that vanished has no direction that could be promising
         hopeless = value >= promising or norm == 0
         gone = value >= refused if given else norm < SPARE_NORM * (cap or 0.0) and hopeless
-        verdicts.append("accepted" if holds and large else "spare" if gone else "undecided")
+        lost: GeneratorVerdict = "violated" if given else "spare"
+        verdicts.append("accepted" if holds and large else lost if gone else "undecided")
     if "accepted" in verdicts:
         return Judgement(tuple(verdicts), "symmetric" if coverage >= NEEDED_COVERAGE else "undecided")
-    return Judgement(tuple(verdicts), "absent" if set(verdicts) <= {"spare"} else "undecided")
+    return Judgement(tuple(verdicts), "absent" if set(verdicts) <= {"spare", "violated"} else "undecided")
 
 
 def _residuals(f: Map, x: Any, y: Any, symmetry: Symmetry, g: Element, scales: dict[str, Tensor]) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 from lightning_symmetry.actions import Image
 from lightning_symmetry.discovery.naming import name_generator
 from lightning_symmetry.exceptions import InvalidSetting
-from lightning_symmetry.groups import AffineMap, Group
+from lightning_symmetry.groups import AffineMap, Group, Union
 from lightning_symmetry.symmetry import Symmetry
 
 NEGLIGIBLE = 1e-2
@@ -61,6 +61,12 @@ def read_ranges(symmetry: Symmetry, size: tuple[int, int] | None) -> Ranges:
 
     law = copy_law(symmetry)
     group, name = law.group, type(law).__name__
+    if isinstance(group, Union):
+        raise InvalidSetting(
+            got=f"the union {group.sentence}, of which every draw takes one member",
+            expected="one group",
+            remedy="Use to_torchvision, which draws from the law itself.",
+        )
     if group is None or not group.linear:
         raise refuse(symmetry, "its generators are no affine maps")
     ranges = Ranges(alternatives=name == "OneHot" and group.count > 1)

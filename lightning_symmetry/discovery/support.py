@@ -40,9 +40,11 @@ def support_coverage(x: Tensor, moved: Tensor, quantile: float = 0.95) -> float:
     data, images = (as_rows(t.detach()).to(torch.promote_types(t.dtype, torch.float32)) for t in (x, moved))
     if len(data) < 2:
         raise InvalidSetting(f"{len(data)} samples", "at least two, to know how dense they lie", "Give more data.")
+    # a sample that was kept twice says nothing of how dense they lie
+    data = data.unique(dim=0)
     own = _distances(data, data)
     own.fill_diagonal_(math.inf)
-    reach = own.amin(1).quantile(quantile)
+    reach = own.amin(1).quantile(quantile) if len(data) > 1 else own.new_zeros(())
     # rounding must not expel a sample that was moved onto another one
     near = _distances(images, data).amin(1) <= reach * (1 + 1e-4) + 1e-6 * data.abs().amax()
     return float(mean_over_ranks(near.sum().float(), len(images)))

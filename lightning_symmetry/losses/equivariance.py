@@ -80,6 +80,8 @@ class InfinitesimalEquivariance(Loss):
 
     def __init__(self, method: str = "jvp") -> None:
         super().__init__()
+        if method not in ("jvp", "difference"):
+            raise InvalidSetting(f"method {method!r}", "'jvp' or 'difference'", "The latter needs no jvp.")
         self.method = method
 
     def forward(self, call: Call) -> Tensor:

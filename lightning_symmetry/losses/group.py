@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from lightning_symmetry.actions import Image
 from lightning_symmetry.exceptions import InvalidSetting
+from lightning_symmetry.functional.precision import widen
 from lightning_symmetry.functional.spans import quarter_turn_norm
 from lightning_symmetry.losses.base import Loss
 from lightning_symmetry.losses.call import Call
@@ -74,7 +75,7 @@ class OrbitCosine(Loss):
         for view in call.views:
             cosines = []
             for path, _ in call.symmetry.input.moving:
-                before, after = (get_leaf(t, path).flatten(1).float() for t in (call.x, view.x))
+                before, after = (widen(get_leaf(t, path).flatten(1)) for t in (call.x, view.x))
                 cosines.append(call.rows.pool(F.cosine_similarity(before, after, dim=1), path))
             cosine = torch.stack(cosines).mean(0)
             t = view.g.coordinates

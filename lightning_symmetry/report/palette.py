@@ -10,6 +10,7 @@ VERDICTS = {
     "accepted": GREEN,
     "symmetric": GREEN,
     "spare": GREY,
+    "violated": GREY,
     "absent": GREY,
     "undecided": ORANGE,
 }

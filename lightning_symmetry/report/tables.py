@@ -17,6 +17,7 @@ _STYLES = {
     "accepted": "green",
     "symmetric": "green",
     "spare": "dim",
+    "violated": "dim",
     "absent": "yellow",
     "undecided": "yellow",
 }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from lightning_symmetry.groups.naming import build_by_name
-from lightning_symmetry.samplers.base import Sampler
+from lightning_symmetry.samplers.base import CoordinateSampler, Sampler
 from lightning_symmetry.samplers.bounds import learns_widths, limit_widths, width_bounds
 from lightning_symmetry.samplers.haar import Haar
 from lightning_symmetry.samplers.normal import Normal
@@ -17,6 +17,7 @@ from lightning_symmetry.samplers.polar import Polar
 from lightning_symmetry.samplers.uniform import Uniform
 
 __all__ = [
+    "CoordinateSampler",
     "Haar",
     "Normal",
     "OneHot",

@@ -156,6 +156,9 @@ class CoordinateSampler(Sampler, ABC):
         InvalidSetting: A width is negative, or zero and to be learnt.
     """
 
+    learns_usually: ClassVar[bool] = False
+    """Whether the widths are trained where nothing is said."""
+
     def __init__(
         self, group: Group | None = None, width: float | Sequence[float] = 1.0, learnable: bool = False
     ) -> None:
@@ -174,7 +177,12 @@ class CoordinateSampler(Sampler, ABC):
     @property
     def settings(self) -> dict[str, Any]:
         """The constructor's arguments beside the group, as they stand now, in plain values."""
-        return {"width": self.widths.tolist()}
+        return {"width": self.widths.tolist(), **self.learning}
+
+    @property
+    def learning(self) -> dict[str, bool]:
+        """Whether the widths are trained, where it is not what is usual."""
+        return {} if self.learnable == self.learns_usually else {"learnable": self.learnable}
 
     def bind(self) -> Self:
         """Make learnable widths as soon as the number of generators is known; calling it again changes nothing.

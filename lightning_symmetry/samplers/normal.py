@@ -28,6 +28,8 @@ class Normal(CoordinateSampler):
         [0.5, 0.5, 0.5]
     """
 
+    learns_usually = True
+
     def __init__(
         self, group: Group | None = None, width: float | Sequence[float] = 1.0, learnable: bool = True
     ) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_symmetry.balancing import Fixed, Ramp
+from lightning_symmetry.balancing import Constraint, Fixed, Ramp
 from lightning_symmetry.callbacks import LearnableAugmentation, SymmetryMixin, augmentation
 from lightning_symmetry.exceptions import InvalidSetting, NoGradient, UnsupportedTrainer
 from lightning_symmetry.functional.random import Rng
@@ -350,3 +350,15 @@ def test_the_module_may_use_both_at_once() -> None:
     host, callback = Stating(), make_callback(SENTENCE)
     fit(host, callback)
     assert callback._calls == callback.step == 4
+
+
+def test_a_balance_that_wants_the_tasks_loss_is_refused() -> None:
+    class Steered(SymmetryMixin, nn.Linear):
+        def symmetries(self) -> Any:
+            return KNOWN
+
+        def symmetry_balance(self) -> Any:
+            return Constraint()
+
+    with pytest.raises(InvalidSetting, match="never learns the task's loss"):
+        _ = Steered(2, 2).symmetry_parts

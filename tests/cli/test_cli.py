@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -243,9 +242,7 @@ def test_help_teaches(arguments: list[str], capsys: pytest.CaptureFixture[str]) 
 
 def test_help_does_not_wait_for_lightning() -> None:
     code = "import sys, lightning_symmetry.cli; sys.exit('torch' in sys.modules or 'lightning' in sys.modules)"
-    start = time.perf_counter()
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-    assert time.perf_counter() - start < 5
 
 
 @pytest.mark.slow

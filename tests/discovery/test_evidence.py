@@ -172,3 +172,11 @@ def test_given_generators_are_judged_by_violation_alone() -> None:
     assert judge([1.4], None, [0.2], 0.8).overall == "undecided"
     with pytest.raises(InvalidSetting):
         judge([1.0], None, [], 0.8)
+
+
+def test_samples_that_are_kept_twice_cover_no_less() -> None:
+    """Doubled rows lie at no distance from one another, which says nothing of how dense the data are."""
+    generator = torch.Generator().manual_seed(0)
+    data, moved = torch.randn(60, 2, generator=generator), torch.randn(40, 2, generator=generator)
+    once = support_coverage(data, moved)
+    assert once > 0.5 and support_coverage(data.repeat(4, 1), moved) == once

@@ -99,7 +99,7 @@ def test_given_generators_beside_learnt_ones_are_judged_without_their_norm() -> 
         symmetry.group.factors[0].weight.copy_(1.6 * SO(2).basis())  # type: ignore[union-attr]
     # the norm of a scaling, sqrt(2), would be large enough; its violation decides
     found = assemble(stretched, x, symmetry)
-    assert [g.verdict for g in found.generators] == ["accepted", "spare"]
+    assert [g.verdict for g in found.generators] == ["accepted", "violated"]
 
 
 @pytest.mark.parametrize("axis", ["x", "y"])

@@ -162,7 +162,7 @@ def test_the_cosine_is_taken_for_each_active_generator() -> None:
         rows = [b for b in range(60) if call.g.coordinates[b, k] != 0]
         cosines = [torch.nn.functional.cosine_similarity(call.views[0].x[b], call.x[b], dim=0) for b in rows]
         expected.append(torch.stack(cosines).mean().abs())
-    torch.testing.assert_close(OrbitCosine()(call), torch.stack(expected).mean().float())
+    torch.testing.assert_close(OrbitCosine()(call), torch.stack(expected).mean())
 
 
 def test_the_cosine_vanishes_on_a_uniform_law_of_rotations() -> None:

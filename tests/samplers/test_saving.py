@@ -10,7 +10,7 @@ import torch
 from lightning_symmetry import Symmetry
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.groups import SE, SO
-from lightning_symmetry.samplers import Haar, PCAFrames, PointFrames, Polar, Sampler, Uniform, by_name
+from lightning_symmetry.samplers import Haar, Normal, PCAFrames, PointFrames, Polar, Sampler, Uniform, by_name
 
 
 @pytest.mark.parametrize(
@@ -36,3 +36,13 @@ def test_laws_have_names() -> None:
     assert isinstance(by_name("polar"), Polar) and by_name("haar", shift=0.5).settings == {"shift": 0.5}
     by_mapping = Symmetry.of({"over": "SE(3)", "law": {"name": "pca_frames"}, "input": "points", "output": "scalar"})
     assert isinstance(by_mapping.sampler, PCAFrames)
+
+
+@pytest.mark.parametrize("law", [Normal, Uniform])
+@pytest.mark.parametrize("learnable", [False, True])
+def test_whether_widths_are_learnt_is_saved(law: type, learnable: bool, tmp_path: Path) -> None:
+    symmetry = Symmetry(law(SO(2), 0.5, learnable=learnable), "vector", "vector")
+    symmetry.bind(torch.zeros(2, 2), torch.zeros(2, 2))
+    (tmp_path / "by_hand.yaml").write_text(symmetry.to_yaml())
+    for again in (Symmetry.load(symmetry.save(tmp_path)), Symmetry.of(str(tmp_path / "by_hand.yaml"))):
+        assert type(again.sampler) is law and again.sampler.learnable is learnable

@@ -71,12 +71,14 @@ def augerino(
         "affine on image(padding='reflection') -> label"
     """
     sought = _find_law(symmetry, width)
-    if isinstance(symmetry, str) and "padding" not in symmetry:
+    # a saved symmetry says itself how it reads
+    if isinstance(symmetry, str) and "->" in symmetry and "padding" not in symmetry:
         for side in (sought.input, sought.output):
             for _, action in side.moving:
                 if isinstance(action, Image):
                     action.padding = "reflection"
-    sought.name = name or sought.name
+    if name and sought is not symmetry:
+        sought.name = name
     balance: Balancer = Constraint() if reward is None else Fixed(reward)
     return LearnableAugmentation(
         sought,
