@@ -210,7 +210,7 @@ class LearnableAugmentation(SymmetryCallback):
             self.discoveries = [replace(found, notes=(idle, *found.notes)) for found in self.discoveries]
             self.laws = [replace(law, notes=(idle, *law.notes)) for law in self.laws]
         results: list[Discovery | LearntLaw] = [*self.discoveries, *self.laws]
-        for symmetry in set(self.symmetries) - set(continuous):
+        for symmetry in [s for s in self.symmetries if not s.group.count]:
             pl_module.print(f"{symmetry.sentence}: a finite group has no generators to judge")
             if trainer.is_global_zero and not trainer.fast_dev_run:
                 symmetry.save(self.report_folder if len(self.symmetries) == 1 else self.report_folder / symmetry.name)

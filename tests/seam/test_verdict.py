@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lightning_symmetry.callbacks import augmentation, reservoir
 from lightning_symmetry.callbacks.reservoir import Reservoir
+from lightning_symmetry.symmetry import Symmetry
 from tests.seam.boring import (
     Host,
     fit,
@@ -288,3 +289,12 @@ def test_inference_mode_and_reuse_of_memory() -> None:
     assert "forward" not in vars(net)
     collected = kept.collect()["input"]
     assert not collected.is_inference() and collected.sum() == 8 and kept.held_out == "validation"
+
+
+def test_a_finite_group_is_saved_and_said_to_have_nothing_to_judge(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    callback = make_callback("D4 on vector -> vector", losses=[], probability=1.0)
+    fit(Host(), callback, default_root_dir=tmp_path)
+    assert "no generators to judge" in capsys.readouterr().out
+    assert Symmetry.load(callback.report_folder).group.sentence == "D4"
