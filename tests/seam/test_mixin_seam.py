@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,27 +14,14 @@ from lightning_symmetry.callbacks import SymmetryMixin
 from tests.seam.boring import close, deal, make_data, make_net, same, weights
 from tests.seam.mixin_hosts import LEARNT
 from tests.seam.mixin_worker import SCENARIOS, run
+from tests.seam.processes import run_on_two_ranks
 
 pytestmark = pytest.mark.slow
-ROOT = Path(__file__).parents[2]
-QUIET = {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
 
 
 @pytest.fixture(scope="module")
 def ranks(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    folder = tmp_path_factory.mktemp("ddp")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
-    worker = str(Path(__file__).with_name("mixin_worker.py"))
-    done = subprocess.run(
-        [*command, worker, str(folder)],
-        cwd=folder,
-        env={**os.environ, **QUIET},
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
+    return run_on_two_ranks("mixin_worker.py", tmp_path_factory.mktemp("ddp"))
 
 
 @pytest.mark.parametrize("part", ["host", "resumed"])
