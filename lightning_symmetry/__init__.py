@@ -9,7 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lightning_symmetry.callbacks import Expect, LearnableAugmentation, SymmetryMixin
+    from lightning_symmetry.callbacks import Expect, GeneratorExtraction, LearnableAugmentation, SymmetryMixin
     from lightning_symmetry.discovery import Discovery
     from lightning_symmetry.nn import Symmetrized, symmetrize
     from lightning_symmetry.symmetrization import average, conjugate, lie_derivative
@@ -19,6 +19,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Discovery",
     "Expect",
+    "GeneratorExtraction",
     "LearnableAugmentation",
     "Symmetrized",
     "Symmetry",
@@ -32,6 +33,7 @@ __all__ = [
 _HOMES = {
     "Discovery": "discovery",
     "Expect": "callbacks",
+    "GeneratorExtraction": "callbacks",
     "LearnableAugmentation": "callbacks",
     "Symmetrized": "nn",
     "Symmetry": "symmetry",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from lightning_symmetry.exceptions import ClaimFailed, SymmetryError, UnknownName
-from lightning_symmetry.recipe import find_recipe, list_recipes, run
+from lightning_symmetry.recipe import find_recipe, list_recipes, quiet, run
 
 if TYPE_CHECKING:
     from lightning_symmetry.callbacks.expect import Expect
@@ -22,6 +22,7 @@ Find the symmetries of any LightningModule and its data, and train on them.
   lightning-symmetry run semola_digits --trainer.max_epochs 3  the same with a change
   lightning-symmetry fit --model my.Module --data my.Data \\
       --trainer.callbacks+=LearnableAugmentation --trainer.callbacks.symmetries "image -> label"
+  lightning-symmetry extract --model my.Module --data my.Data --ckpt_path best.ckpt
 """
 
 EXAMPLES = {
@@ -55,6 +56,20 @@ Predict with a checkpoint.
   lightning-symmetry predict --model my.Module --data my.Data --ckpt_path best.ckpt
 """,
 }
+
+EXAMPLES["extract"] = """\
+Read the symmetry out of a checkpoint: which transformations its network respects, and how well.
+
+  lightning-symmetry extract --config config.yaml --ckpt_path best.ckpt
+  lightning-symmetry extract --model my.Module --data my.Data --ckpt_path best.ckpt \\
+      --symmetry "affine on image -> label"
+  lightning-symmetry extract --model my.Module --data my.Data --ckpt_path best.ckpt \\
+      --symmetry "SE(3) on pos=points, z=scalar -> forces=vector" --on validate --delta 0.05
+
+The module need not know of this package; the command runs its test_step, else its validation_step, and changes
+nothing. Without --symmetry it says what it looks for. The report lies in lightning_symmetry_runs/extract/<checkpoint>,
+unless --trainer.default_root_dir says where. Callbacks and loggers of a configuration are left out.
+"""
 
 COMMANDS = (*EXAMPLES, "recipes", "run")
 
@@ -189,5 +204,12 @@ def _run_lightning(words: Sequence[str]) -> int:
 
     command = words[0]
     usage = f"lightning-symmetry {command} [--config FILE] [--model CLASS] [--data CLASS] [--KEY VALUE ...]"
-    SymmetryCLI(words, f"lightning-symmetry {command}", usage, EXAMPLES[command] + ABOUT_COMMAND)
+    about = (words, f"lightning-symmetry {command}", usage, EXAMPLES[command] + ABOUT_COMMAND)
+    if command == "extract":
+        from lightning_symmetry.extract import ExtractCLI, Extractor
+
+        with quiet():
+            ExtractCLI(*about, trainer_class=Extractor)
+    else:
+        SymmetryCLI(*about)
     return 0

@@ -21,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, get_type_hints
 
+import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.cli import LightningCLI
 
@@ -82,6 +83,33 @@ class SymmetryCLI(LightningCLI):
         if path and Path(str(path)).suffix and "://" not in str(path) and not Path(str(path)).exists():
             raise InvalidFile(f"{self.source}: no checkpoint {str(path)!r}", "the path of one", "Check the path.")
 
+    def _parse_ckpt_path(self) -> None:
+        """Take the module's arguments from the checkpoint, where it holds some that the class takes."""
+        command = str(self.config.get("subcommand"))
+        given = self.config.get(command, {})
+        path, kind = given.get("ckpt_path"), given.get("model.class_path")
+        # what has to be unpickled is left to the trainer, and the arguments to the command line
+        if not path or not kind or not Path(path).is_file() or given.get("weights_only") is False:
+            return
+        saved = _read_arguments(path, self.source)
+        named = str(saved.pop("_class_path", kind))
+        # a script that was run calls its classes __main__
+        if named.rpartition(".")[2] != kind.rpartition(".")[2]:
+            raise InvalidFile(
+                got=f"{self.source}: {path}, which is a checkpoint of {named}, for {kind}",
+                expected="the class that was trained",
+                remedy="Give --model that class.",
+            )
+        accepted = inspect.signature(pkgutil.resolve_name(kind)).parameters
+        values = {name: value for name, value in saved.items() if name in accepted}
+        if not values:
+            return
+        try:
+            model = {"class_path": kind, "init_args": values}
+            self.config = self.parser.parse_object({command: {"model": model}}, self.config)
+        except argparse.ArgumentError as error:
+            raise _explain(f"{self.source} ({path})", str(error), self.parser) from error
+
     def instantiate_classes(self) -> None:
         """Build everything; an error of this package comes out as it was raised."""
         try:
@@ -142,6 +170,21 @@ def _announce_rooms() -> tuple[type, ...]:
                     home = methods.__name__ if getattr(methods, name, None) is preset else room.name
                     stand_ins.append(type(name, (Callback,), {"__module__": home}))
     return tuple(stand_ins)
+
+
+def _read_arguments(path: str, source: str) -> dict[str, Any]:
+    """Read the arguments of a module that a checkpoint holds."""
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        return dict(checkpoint.get("hyper_parameters", {}))
+    except Exception as error:
+        # a file of any other kind fails in any way
+        fault = "is no checkpoint of plain values" if "weights_only" in str(error) else "cannot be read"
+        raise InvalidFile(
+            got=f"{source}: {path}, which {fault}",
+            expected="a checkpoint, of tensors and plain values",
+            remedy="If you trust it, --weights_only false unpickles it; the module's arguments are then yours to give.",
+        ) from error
 
 
 def _keys(part: Any) -> set[str]:

@@ -134,7 +134,7 @@ def run(recipe: Recipe, overrides: Sequence[str]) -> list[Expect]:
     """
     parts = recipe.parts
     claims: list[Expect] = []
-    with _quiet():
+    with quiet():
         for title, text in parts:
             if len(parts) > 1:
                 print(f"{recipe.name}: {title}", flush=True)
@@ -176,7 +176,7 @@ def _run_part(cli: LightningCLI) -> list[Expect]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Silence what Lightning says of hardware, loggers and workers; its errors and progress bar stay."""
     # importing Lightning sets the levels of its loggers, so it comes first
     import lightning.pytorch

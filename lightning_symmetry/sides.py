@@ -6,6 +6,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, cast, final
 
+import torch
 from torch import Tensor, nn
 
 from lightning_symmetry import actions as kinds
@@ -140,6 +141,37 @@ class ActionMap(nn.Module):
             if leaf.is_floating_point() or not rows.are_ragged:
                 moved[path] = action.act(rows.spread(g, len(leaf), path), leaf)
         return replace_leaves(tree, moved)
+
+    @property
+    def attached(self) -> bool:
+        """Whether any part is of vectors attached to points of the input."""
+        return any(action.attached for _, action in self.moving)
+
+    def attach(self, points: Tensor, tree: Any) -> Any:
+        """Stack the points under the vectors of an output that are attached to them.
+
+        Args:
+            points: (B, ..., d), of the input.
+            tree: A structure with tensors, the vectors among them, each of the shape of the points.
+
+        Returns:
+            The structure, with (B, 2, ..., d) in the place of vectors.
+
+        Raises:
+            AmbiguousPath: It is not clear which tensor holds the vectors.
+        """
+        leaves, stacked = find_leaves(tree), {}
+        for path, action in self.parts:
+            if action.attached:
+                fitting = [p for p, leaf in leaves.items() if path in (None, p) and leaf.shape == points.shape]
+                if len(fitting) != 1:
+                    raise AmbiguousPath(
+                        got=f"{len(fitting)} tensors of the shape {tuple(points.shape)} ({describe_leaves(tree)})",
+                        expected=f"one, which is the output's {action.sentence!r}",
+                        remedy=f"Return a vector for each point; name it, for example 'x={action.sentence}'.",
+                    )
+                stacked[fitting[0]] = torch.stack((points, leaves[fitting[0]].to(points)), 1)
+        return replace_leaves(tree, stacked)
 
     def repeat(self) -> ActionMap:
         """Make the map that ``same`` stands for on the output.

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_symmetry.differentiation import differentiate, repeat_rows
 from lightning_symmetry.exceptions import ActionMismatch, InvalidSetting
 from lightning_symmetry.functional.precision import widen
 from lightning_symmetry.functional.random import Rng
@@ -95,7 +96,7 @@ def average(f: Map, symmetry: Symmetry, n: int | None = None, rng: Rng | None = 
             size = share.shape[1]
             index = torch.arange(samples * count, device=weights.device).unflatten(0, (samples, count))
             chosen = index[:, first : first + size].flatten()
-            y = conjugate(f, g[chosen], symmetry)(_repeat(x, samples, size) if size > 1 else x)
+            y = conjugate(f, g[chosen], symmetry)(repeat_rows(x, samples, size) if size > 1 else x)
             for path, leaf in find_leaves(y).items():
                 means[path] = means.get(path, 0) + _weigh(leaf, path, share, rows)
         return replace_leaves(y, {path: mean.to(get_leaf(y, path).dtype) for path, mean in means.items()})
@@ -116,12 +117,6 @@ def _list_or_draw(symmetry: Symmetry, x: Any, n: int | None, rng: Rng) -> tuple[
     return symmetry.sample(x, n, rng)
 
 
-def _repeat(x: Any, samples: int, times: int) -> Any:
-    """Repeat every row of an ordinary batch."""
-    leaves = {path: leaf for path, leaf in find_leaves(x).items() if leaf.ndim and len(leaf) == samples}
-    return replace_leaves(x, {path: leaf.repeat_interleave(times, 0) for path, leaf in leaves.items()})
-
-
 def _weigh(leaf: Tensor, path: str, weights: Tensor, rows: Rows) -> Tensor:
     """Sum an output over the elements of a chunk, (B, size) weights."""
     samples, size = weights.shape
@@ -137,7 +132,7 @@ def _weigh(leaf: Tensor, path: str, weights: Tensor, rows: Rows) -> Tensor:
     return weighted if size == 1 else weighted.unflatten(0, (samples, size)).sum(1)
 
 
-def lie_derivative(f: Map, x: Any, symmetry: Symmetry, method: str = "jvp", step: float = 1e-3) -> Any:
+def lie_derivative(f: Map, x: Any, symmetry: Symmetry, backend: str = "jvp", step: float | None = None) -> Any:
     """Differentiate the conjugate of f along every generator, at the identity.
 
     (L_k f)(x) = d/dt rho_out(exp(-t e_k)) f(rho_in(exp(t e_k)) x) at t = 0 = Df(x) v_k(x) - w_k(f(x)),
@@ -150,14 +145,17 @@ def lie_derivative(f: Map, x: Any, symmetry: Symmetry, method: str = "jvp", step
         f: Map that treats rows independently (batch-norm in evaluation mode).
         x: Input structure of B samples.
         symmetry: Group and actions.
-        method: "jvp" (exact; needs forward-mode derivatives of everything in f) or "difference" (central).
-        step: Step of the central difference, in units of the group's coefficients.
+        backend: "jvp" (exact; needs forward-mode derivatives of everything in f), "vjp" (exact, reverse mode, for few
+            outputs), "difference" (central) or "auto", see `differentiate`. Gradients flow on through the first and
+            the third.
+        step: Of the difference, relative to the size of a sample.
 
     Returns:
         The output's structure, each moving or plain leaf of shape (B, K, ...); (R, K, ...) for R nodes of graphs.
 
     Raises:
-        ActionMismatch: ``method`` is unknown.
+        ActionMismatch: The input holds nothing that moves continuously.
+        InvalidSetting: ``backend`` is unknown or does not work for this map.
 
     References:
         Gruver et al., The Lie derivative for measuring learned equivariance, arXiv 2210.02984, eq. 3.
@@ -168,63 +166,31 @@ def lie_derivative(f: Map, x: Any, symmetry: Symmetry, method: str = "jvp", step
         >>> lie_derivative(lambda x: x.square().sum(-1), x, symmetry).abs().max() < 1e-5
         tensor(True)
     """
-    if method not in ("jvp", "difference"):
-        raise ActionMismatch(f"method {method!r}", "'jvp' or 'difference'", "Use 'difference' where f lacks jvp.")
     symmetry.bind(x)
-    group = symmetry.group
-    # whole numbers and classes do not move continuously
-    moving = {path: (action, get_leaf(x, path)) for path, action in symmetry.input.moving}
-    tangents = {path: action.lie(group, leaf) for path, (action, leaf) in moving.items() if leaf.is_floating_point()}
-    if not tangents:
-        raise ActionMismatch("an input of whole numbers alone", "floating-point data", "Name what moves continuously.")
-    if Rows.of(x).are_ragged:
-        layout, values, slopes = _differentiate_in_turn(f, x, tangents, method, step)
-    else:
-        layout, values, slopes = _differentiate_at_once(f, x, tangents, method, step)
-    y = replace_leaves(layout, values)
+    slopes = differentiate(f, x, input_tangents(x, symmetry), backend, step)
+    y = replace_leaves(slopes.layout, slopes.values)
     symmetry.bind(x, y)
+    found = dict(slopes.slopes)
     for path, action in symmetry.output.moving:
-        slopes[path] = slopes[path] - action.lie(group, get_leaf(y, path))
-    return replace_leaves(layout, slopes)
+        found[path] = found[path] - action.lie(symmetry.group, get_leaf(y, path))
+    return replace_leaves(slopes.layout, found)
 
 
-Slopes = tuple[Any, dict[str, Tensor], dict[str, Tensor]]
+def input_tangents(x: Any, symmetry: Symmetry) -> dict[str, Tensor]:
+    """Differentiate the action on the input along every generator.
 
+    Args:
+        x: Input structure of B samples.
+        symmetry: Bound to it.
 
-def _differentiate_at_once(f: Map, x: Any, tangents: dict[str, Tensor], method: str, step: float) -> Slopes:
-    """Repeat every row for each of the K directions: an output, its values (B, ...) and slopes (B, K, ...)."""
-    rows, count = next(iter(tangents.values())).shape[:2]
-    repeated = _repeat(x, rows, count)
-    directions = {path: t.flatten(0, 1) for path, t in tangents.items()}
-    layout, values, slopes = _differentiate(f, repeated, directions, method, step)
-    return (
-        layout,
-        {path: value[::count] for path, value in values.items()},
-        {path: slope.unflatten(0, (rows, count)) for path, slope in slopes.items()},
-    )
+    Returns:
+        Path to (B, K, ...), for everything that moves continuously.
 
-
-def _differentiate_in_turn(f: Map, x: Any, tangents: dict[str, Tensor], method: str, step: float) -> Slopes:
-    """Take one of the K directions after the other: an output, its values (R, ...) and slopes (R, K, ...)."""
-    count = next(iter(tangents.values())).shape[1]
-    turns = [_differentiate(f, x, {p: t[:, k] for p, t in tangents.items()}, method, step) for k in range(count)]
-    layout, values, _ = turns[0]
-    return layout, values, {path: torch.stack([slopes[path] for *_, slopes in turns], 1) for path in values}
-
-
-def _differentiate(f: Map, x: Any, directions: dict[str, Tensor], method: str, step: float) -> Slopes:
-    """Differentiate f along one direction: an output, its values and their slopes."""
-    points = {path: get_leaf(x, path) for path in directions}
-    layout: list[Any] = []
-
-    def evaluate(moved: dict[str, Tensor]) -> dict[str, Tensor]:
-        layout[:] = [f(replace_leaves(x, moved))]
-        return find_leaves(layout[0])
-
-    if method == "jvp":
-        values, slopes = torch.func.jvp(evaluate, (points,), (directions,))[:2]
-    else:
-        ahead, behind = (evaluate({p: points[p] + sign * step * directions[p] for p in points}) for sign in (1.0, -1.0))
-        slopes = {path: (ahead[path] - behind[path]) / (2 * step) for path in ahead}
-        values = evaluate(points)
-    return layout[0], values, slopes
+    Raises:
+        ActionMismatch: Nothing does: whole numbers and classes cannot.
+    """
+    moving = {path: (action, get_leaf(x, path)) for path, action in symmetry.input.moving}
+    floating = {path: pair for path, pair in moving.items() if pair[1].is_floating_point()}
+    if not floating:
+        raise ActionMismatch("an input of whole numbers alone", "floating-point data", "Name what moves continuously.")
+    return {path: action.lie(symmetry.group, leaf) for path, (action, leaf) in floating.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, final
 
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_symmetry import groups, samplers
-from lightning_symmetry.actions import Action, Image, Representation
+from lightning_symmetry.actions import Action, Image, Points, Representation
 from lightning_symmetry.archive import (
     is_archive,
     put_tensors,
@@ -22,7 +22,7 @@ from lightning_symmetry.archive import (
     write_yaml,
 )
 from lightning_symmetry.axioms import check_axioms
-from lightning_symmetry.exceptions import InvalidFile, InvalidSetting
+from lightning_symmetry.exceptions import AmbiguousPath, InvalidFile, InvalidSetting
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.groups import Element, Group, Learned, as_element
 from lightning_symmetry.paths import get_leaf
@@ -250,6 +250,43 @@ class Symmetry(nn.Module):
                 remedy="Call bind(x, y) first.",
             )
         return self.output.move(self.element(g), y, rows or Rows())
+
+    def lift(self, f: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Attach the vectors that a map gives to the points of its input, where the output's action asks for it.
+
+        ``x -> F(x)`` becomes ``x -> (x, F(x))``, on which ``velocity`` acts: that is how the right-hand side of an
+        equation ``x' = F(x)`` is compared with its moved self.
+
+        Args:
+            f: From an input structure to an output structure.
+
+        Returns:
+            The map itself, unless an action of the output is attached to points.
+
+        Raises:
+            AmbiguousPath: When called: it is not clear which points, or which vectors.
+
+        Example:
+            >>> field = Symmetry.parse("SO(2) on points -> velocity").lift(lambda x: -x)
+            >>> field(torch.tensor([[1.0, 2.0]]))
+            tensor([[[ 1.,  2.],
+                     [-1., -2.]]])
+        """
+        if not self.output.attached:
+            return f
+
+        def lifted(x: Any) -> Any:
+            self.bind(x)
+            found = [get_leaf(x, path) for path, action in self.input.moving if isinstance(action, Points)]
+            if len(found) != 1:
+                raise AmbiguousPath(
+                    got=f"an input {self.input.sentence!r} with {len(found)} tensors of points",
+                    expected="one, to which the vectors of the output are attached",
+                    remedy="For example 'pos=points -> velocity'.",
+                )
+            return self.output.attach(found[0], f(x))
+
+        return lifted
 
     def element(self, g: Element | Tensor) -> Element:
         """Accept an element or a raw (B, d, d) tensor."""

@@ -17,6 +17,7 @@ from lightning_symmetry.balancing import Balancer
 from lightning_symmetry.callbacks import SymmetryCallback
 from lightning_symmetry.groups import Element, Group
 from lightning_symmetry.losses import Loss
+from lightning_symmetry.metrics import SymmetryMetric
 from lightning_symmetry.samplers import Sampler
 from lightning_symmetry.testing import (
     ActionContract,
@@ -26,6 +27,7 @@ from lightning_symmetry.testing import (
     ElementContract,
     GroupContract,
     LossContract,
+    MetricContract,
     SamplerContract,
 )
 
@@ -36,6 +38,7 @@ PAIRS: list[tuple[type, type[Contract]]] = [
     (Sampler, SamplerContract),
     (Loss, LossContract),
     (Balancer, BalancerContract),
+    (SymmetryMetric, MetricContract),
     (SymmetryCallback, CallbackContract),
 ]
 IDS = [noun.__name__ for noun, _ in PAIRS]

@@ -23,6 +23,7 @@ FLOORS = [
     {"rows"},
     {"axioms", "inference"},
     {"sides"},
+    {"differentiation"},
     {"symmetry"},
     {"symmetrization"},
     {"losses", "nn", "discovery", "metrics"},
@@ -32,14 +33,15 @@ FLOORS = [
     {"audit", "methods", "data", "hosts", "testing"},
     {"lightning_cli"},
     {"recipe"},
+    {"extract"},
     {"cli"},
     {"__main__"},
 ]
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
 
-LIGHTNING_ALLOWED = {"callbacks", "data", "hosts", "methods", "testing", "lightning_cli", "recipe", "cli"}
+LIGHTNING_ALLOWED = {"callbacks", "data", "hosts", "methods", "testing", "lightning_cli", "recipe", "extract", "cli"}
 SIBLINGS_ALLOWED = {"callbacks", "discovery", "report", "losses"}
-FOUNDATIONS = {"base", "element", "flow", "joined", "known", "precision", "distributed", "grid"}
+FOUNDATIONS = {"base", "element", "flow", "joined", "known", "parts", "precision", "distributed", "grid", "ranks"}
 
 
 def modules() -> dict[str, Path]:

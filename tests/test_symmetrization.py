@@ -106,9 +106,9 @@ def test_structures_keep_their_shape(x: Tensor) -> None:
     assert max(out["v"].abs().max(), out["s"].abs().max()) < 1e-12
 
 
-def test_an_unknown_method_is_refused(x: Tensor) -> None:
-    with pytest.raises(ActionMismatch, match="vjp"):
-        lie_derivative(equivariant, x, Symmetry.parse("SO(2) on vector(2) -> vector(2)"), "vjp")
+def test_an_unknown_backend_is_refused(x: Tensor) -> None:
+    with pytest.raises(InvalidSetting, match="vjp"):
+        lie_derivative(equivariant, x, Symmetry.parse("SO(2) on vector(2) -> vector(2)"), "backwards")
 
 
 def small_net(inputs: int, outputs: int) -> nn.Module:

@@ -12,6 +12,7 @@ from lightning_symmetry.actions.escnn import Rep
 from lightning_symmetry.actions.field import Field
 from lightning_symmetry.actions.image import Image
 from lightning_symmetry.actions.index import Index
+from lightning_symmetry.actions.jet import Jet
 from lightning_symmetry.actions.keypoints import Keypoints
 from lightning_symmetry.actions.label import Label
 from lightning_symmetry.actions.lattice import Lattice
@@ -24,6 +25,7 @@ from lightning_symmetry.actions.representation import Representation
 from lightning_symmetry.actions.scalar import Scalar
 from lightning_symmetry.actions.tokens import Tokens
 from lightning_symmetry.actions.vector import Vector
+from lightning_symmetry.actions.velocity import Velocity
 from lightning_symmetry.groups.naming import build_by_name
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "Field",
     "Image",
     "Index",
+    "Jet",
     "Keypoints",
     "Label",
     "Lattice",
@@ -47,6 +50,7 @@ __all__ = [
     "StillAction",
     "Tokens",
     "Vector",
+    "Velocity",
     "by_name",
 ]
 
@@ -77,6 +81,8 @@ _TABLE: dict[str, Callable[..., Action]] = {
     "rep": Rep,
     "learned": Representation,
     "representation": Representation,
+    "velocity": Velocity,
+    "jet": Jet,
 }
 
 
@@ -85,8 +91,9 @@ def by_name(name: str, *args: Any, **kwargs: Any) -> Action:
 
     Args:
         name: "scalar", "label" (a class, told by logits), "vector", "pseudovector", "pseudoscalar", "points",
-            "lattice"; on images "image", "mask", "field", "tokens", "box", "keypoints"; on sets and graphs "nodes",
-            "edges", "index"; "rep" (of escnn), "learned"; case does not matter; a dotted name imports a class.
+            "lattice", "velocity" (a vector at a point), "jet" (derivatives of a function); on images "image", "mask",
+            "field", "tokens", "box", "keypoints"; on sets and graphs "nodes", "edges", "index"; "rep" (of escnn),
+            "learned"; case does not matter; a dotted name imports a class.
         *args: For its constructor.
         **kwargs: For its constructor.
 

@@ -12,6 +12,9 @@ from lightning_symmetry.exceptions import ActionMismatch, DimensionMismatch
 from lightning_symmetry.functional.precision import full_precision, widen
 from lightning_symmetry.functional.subclasses import dress, undress
 from lightning_symmetry.groups import Element, Group, LateParameters, as_element
+from lightning_symmetry.groups.element import Kind
+
+_KINDS: tuple[Kind, ...] = ("space", "nodes", "values")
 
 
 class Action(LateParameters, ABC):
@@ -27,6 +30,12 @@ class Action(LateParameters, ABC):
     """Whether a learned group that moves this kind of data may translate, unless told otherwise."""
     exact: ClassVar[bool] = True
     """Whether the group laws hold up to rounding: not where pixels are read between, nor for hulls of turned boxes."""
+    carries_values: ClassVar[bool] = False
+    """Whether the data are values, which ``intensity`` changes wherever they lie."""
+    mixes_units: ClassVar[bool] = False
+    """Whether the last axis holds quantities of different units, which have no common length."""
+    attached: ClassVar[bool] = False
+    """Whether it moves vectors together with the points of the input that they are attached to (`Symmetry.lift`)."""
 
     @property
     @abstractmethod
@@ -67,6 +76,41 @@ class Action(LateParameters, ABC):
     def _derive(self, group: Group, x: Tensor) -> Tensor:
         """Differentiate the action on data of at least float32, with autocast off: (B, K, ...)."""
 
+    def compared(self, y: Tensor) -> Tensor:
+        """Give the part of the data that a map decides: all of them, but for vectors not the points under them.
+
+        Args:
+            y: (B, ...), or their derivative along something.
+
+        Returns:
+            (B, ...).
+        """
+        return y
+
+    def _move_parts(self, element: Element, x: Tensor) -> Tensor:
+        """Move data by everything that an element moves: the space, then the nodes, then the values."""
+        space, nodes, values = (element.part(kind) for kind in _KINDS)
+        x = x if space is None else self._move(space, x)
+        x = x if nodes is None else self._permute(nodes, x)
+        return values(x) if values is not None and self.carries_values else x
+
+    def _derive_parts(self, group: Group, x: Tensor) -> Tensor:
+        """Differentiate along every generator, whatever it moves."""
+        changes: dict[tuple[int, ...], Tensor] = {}
+        if (space := group.part("space")) is not None:
+            changes[tuple(group.columns("space"))] = self._derive(space, x)
+        if (values := group.part("values")) is not None and self.carries_values:
+            slopes = values.field(x.reshape(x.shape[0], -1, 1)).movedim(2, 1)
+            place = tuple(group.columns("values"))
+            change = slopes.reshape(x.shape[0], -1, *x.shape[1:])
+            changes[place] = changes[place] + change if place in changes else change
+        if list(changes) == [tuple(range(group.count))]:
+            return next(iter(changes.values()))
+        total = x.new_zeros(x.shape[0], group.count, *x.shape[1:])
+        for place, change in changes.items():
+            total = total.index_add(1, torch.tensor(place, dtype=torch.long, device=x.device), change.to(total))
+        return total
+
     def act(self, g: Element | Tensor, x: Tensor) -> Tensor:
         """Move data.
 
@@ -92,11 +136,8 @@ class Action(LateParameters, ABC):
                 "one for each sample, or a single one",
                 "Repeat the samples or select elements.",
             )
-        space, nodes = element.part("space"), element.part("nodes")
         with full_precision(x.device):
-            wide = widen(x) if x.is_floating_point() else x
-            moved = x if space is None else self._move(space, wide).to(x.dtype)
-            moved = moved if nodes is None else self._permute(nodes, moved)
+            moved = self._move_parts(element, widen(x) if x.is_floating_point() else x).to(x.dtype)
         return dress(moved.contiguous(), given)
 
     def lie(self, group: Group, x: Tensor) -> Tensor:
@@ -109,7 +150,7 @@ class Action(LateParameters, ABC):
             x: (B, ...), floating point.
 
         Returns:
-            (B, K, ...) of the type of ``x``, a plain tensor; K counts the generators that move the space.
+            (B, K, ...) of the type of ``x``, a plain tensor; zero along generators that leave the data alone.
 
         Raises:
             ActionMismatch: The tensor is not this kind of data, or holds whole numbers.
@@ -120,16 +161,14 @@ class Action(LateParameters, ABC):
         if not x.is_floating_point():
             raise _refuse_whole_numbers(self, x)
         dim, space = self.base_dim(x), group.part("space")
-        if space is None:
-            return x.new_zeros(x.shape[0], 0, *x.shape[1:])
-        if dim is not None and space.dim != dim:
+        if space is not None and dim is not None and space.dim != dim:
             raise DimensionMismatch(
                 f"a group of dimension {space.dim}", f"{dim}, the dimension of the data", "Bind the group to the data."
             )
         if not x.numel():
-            return x.new_zeros(x.shape[0], space.count, *x.shape[1:])
+            return x.new_zeros(x.shape[0], group.count, *x.shape[1:])
         with full_precision(x.device):
-            return self._derive(space, widen(x)).to(x.dtype).contiguous()
+            return self._derive_parts(group, widen(x)).to(x.dtype).contiguous()
 
     def check(self, x: Tensor) -> None:
         """Refuse tensors that are not this kind of data.
@@ -231,8 +270,8 @@ class NodeAction(Action, ABC):
     def lie(self, group: Group, x: Tensor) -> Tensor:
         """Return zeros, (B, K, ...): permutations have no generators."""
         self.check(x)
-        space, dtype = group.part("space"), x.dtype if x.is_floating_point() else torch.float32
-        return torch.zeros(x.shape[0], space.count if space else 0, *x.shape[1:], dtype=dtype, device=x.device)
+        dtype = x.dtype if x.is_floating_point() else torch.float32
+        return torch.zeros(x.shape[0], group.count, *x.shape[1:], dtype=dtype, device=x.device)
 
     def _move(self, g: Element, x: Tensor) -> Tensor:
         return x

@@ -1,4 +1,4 @@
-"""Representations of escnn's groups. Only this file imports escnn, and only to fill tables."""
+"""Representations of escnn's groups; escnn is only asked to fill tables."""
 
 from __future__ import annotations
 
@@ -206,16 +206,34 @@ def _degree(representation: Any) -> int:
     return max(int(irrep[-1]) for irrep in representation.irreps)
 
 
-def _find_group(name: str) -> Any:
+def demand_escnn(what: str) -> Any:
+    """Import escnn.
+
+    Args:
+        what: That needs it, for the message.
+
+    Returns:
+        The module.
+
+    Raises:
+        InvalidSetting: It is not installed, or does not import.
+    """
     try:
-        from escnn import group as escnn_group
+        import escnn
+        import escnn.group
+        import escnn.gspaces
     except ImportError as error:
         raise InvalidSetting(
-            f"rep({name!r}, ...) without escnn ({error})",
+            f"{what} without escnn ({error})",
             "escnn, an extra of this package",
             "With uv: uv run --no-group numpy2 --extra escnn ...; with pip: pip install --no-deps escnn, then "
             "pip install 'numpy<2' 'lie_learn>=0.0.2' pymanopt autograd joblib.",
         ) from error
+    return escnn
+
+
+def _find_group(name: str) -> Any:
+    escnn_group = demand_escnn(f"rep({name!r}, ...)").group
     match = _NAME.match(name.upper().replace(" ", "").replace("_", ""))
     if match is None:
         raise InvalidSetting(f"rep of {name!r}", "C_n, D_n, SO(2), O(2), SO(3) or O(3)", "For example rep('C4').")

@@ -18,7 +18,7 @@ class GridAction(Action, ABC):
 
     Args:
         padding: What lies outside: "zeros", "border" or "reflection".
-        gradient: Of ``lie``: "central" or "spectral".
+        gradient: Of ``lie``: "central" or "spectral"; "bilinear" is one-sided, for comparisons with published numbers.
 
     Raises:
         InvalidSetting: A setting is unknown.

@@ -17,6 +17,7 @@ class Image(GridAction):
 
     Its derivative is ``-grad I . v``, v being the velocity of the points. Interpolation smooths, so that the group law
     holds up to a second difference of the image; maps that permute pixels, such as quarter turns of squares, are exact.
+    ``intensity`` changes its values; of all actions on grids it is the only one that it moves.
 
     Args:
         padding: What lies outside: "zeros", "border" or "reflection".
@@ -33,6 +34,8 @@ class Image(GridAction):
         tensor([[[[3., 1.],
                   [4., 2.]]]])
     """
+
+    carries_values = True
 
     def check(self, x: Tensor) -> None:
         """Refuse whole numbers and everything but (B, C, H, W)."""

@@ -23,6 +23,7 @@ class Representation(Action):
 
     Args:
         dim: Size D of one vector of the last axis; None takes the whole axis.
+        affine: Whether it may also translate: the generators are then homogeneous, (D+1, D+1) with last row zero.
         scale: Standard deviation of the initial entries.
         seed: Of the initial entries, which do not depend on torch's global generator.
 
@@ -34,9 +35,9 @@ class Representation(Action):
         torch.Size([1, 5, 5])
     """
 
-    def __init__(self, dim: int | None = None, scale: float = 0.3, seed: int = 0) -> None:
+    def __init__(self, dim: int | None = None, affine: bool = False, scale: float = 0.3, seed: int = 0) -> None:
         super().__init__()
-        self.dim, self.scale, self.seed = dim, scale, seed
+        self.dim, self.translates, self.scale, self.seed = dim, affine, scale, seed
         self.weight: nn.Parameter | None
         self.register_parameter("weight", None)
 
@@ -44,6 +45,7 @@ class Representation(Action):
     def sentence(self) -> str:
         """The action as the grammar reads it back."""
         words = [] if self.dim is None else [str(self.dim)]
+        words += ["affine=True"] if self.translates else []
         words += [] if self.scale == 0.3 else [f"scale={self.scale}"]
         words += [] if self.seed == 0 else [f"seed={self.seed}"]
         return f"learned({', '.join(words)})" if words else "learned"
@@ -55,7 +57,7 @@ class Representation(Action):
     def check(self, x: Tensor) -> None:
         """Refuse whole numbers and axes of another length."""
         super().check(x)
-        size = self.dim if self.weight is None else self.weight.shape[-1]
+        size = self.dim if self.weight is None else self._size
         if size is not None and x.shape[-1] % size:
             raise ActionMismatch(
                 f"a last axis of length {x.shape[-1]} for {self.sentence!r}",
@@ -69,16 +71,18 @@ class Representation(Action):
         if self.weight is not None:
             self._match(group)
             return
-        size = self.dim or x.shape[-1]
+        size = (self.dim or x.shape[-1]) + self.translates
         generator = torch.Generator().manual_seed(self.seed)
         weight = torch.randn(group.count, size, size, generator=generator) * self.scale
+        if self.translates:
+            weight[:, -1] = 0
         self.weight = nn.Parameter(weight.to(x.device))
 
     def generators(self) -> Tensor:
         """Give the generators.
 
         Returns:
-            (K, D, D).
+            (K, D, D), homogeneous ones (K, D+1, D+1).
 
         Raises:
             InvalidSetting: No data have been seen.
@@ -104,6 +108,28 @@ class Representation(Action):
             )
         self.weight = nn.Parameter(generators.detach().clone())
 
+    @property
+    def _size(self) -> int:
+        """Length D of one vector."""
+        return self.generators().shape[-1] - self.translates
+
+    def apply_generators(self, generators: Tensor, x: Tensor) -> Tensor:
+        """Move vectors infinitesimally by generators of this kind.
+
+        Args:
+            generators: (R, D, D), homogeneous ones (R, D+1, D+1).
+            x: (B, ..., n D).
+
+        Returns:
+            (B, R, ..., n D).
+        """
+        size = generators.shape[-1] - self.translates
+        vectors = x.reshape(x.shape[0], 1, -1, size)
+        moved = vectors @ generators[:, :size, :size].mT
+        if self.translates:
+            moved = moved + generators[:, :size, size].unsqueeze(1)
+        return moved.reshape(x.shape[0], -1, *x.shape[1:])
+
     def _match(self, group: Group) -> None:
         count = self.generators().shape[0]
         if count != group.count:
@@ -112,6 +138,13 @@ class Representation(Action):
                 f"{count}, one for each generator of this action",
                 "Bind the action to the group that it was learnt with.",
             )
+
+    def _move_parts(self, element: Element, x: Tensor) -> Tensor:
+        # the coordinates of all parts together
+        return self._move(element, x)
+
+    def _derive_parts(self, group: Group, x: Tensor) -> Tensor:
+        return self._derive(group, x)
 
     def _move(self, g: Element, x: Tensor) -> Tensor:
         weight, t = self.generators(), g.coordinates
@@ -123,10 +156,12 @@ class Representation(Action):
             )
         dtype = torch.promote_types(t.dtype, x.dtype)
         matrix = expm((t.to(dtype)[:, :, None, None] * weight.to(dtype)).sum(1))
-        return apply_matrix(matrix, x.to(dtype).reshape(x.shape[0], -1, weight.shape[-1])).reshape(x.shape)
+        size = self._size
+        moved = apply_matrix(matrix[:, :size, :size], x.to(dtype).reshape(x.shape[0], -1, size))
+        if self.translates:
+            moved = moved + matrix[:, None, :size, size]
+        return moved.reshape(x.shape)
 
     def _derive(self, group: Group, x: Tensor) -> Tensor:
         self._match(group)
-        weight = self.generators().to(x.dtype)
-        vectors = x.reshape(x.shape[0], 1, -1, weight.shape[-1])
-        return (vectors @ weight.mT).reshape(x.shape[0], -1, *x.shape[1:])
+        return self.apply_generators(self.generators().to(x.dtype), x)

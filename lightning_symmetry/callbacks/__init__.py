@@ -3,6 +3,7 @@
 from lightning_symmetry.callbacks.augmentation import LearnableAugmentation
 from lightning_symmetry.callbacks.engine import SymmetryCallback
 from lightning_symmetry.callbacks.expect import Expect
+from lightning_symmetry.callbacks.extraction import GeneratorExtraction
 from lightning_symmetry.callbacks.mixin import SymmetryMixin
 
-__all__ = ["Expect", "LearnableAugmentation", "SymmetryCallback", "SymmetryMixin"]
+__all__ = ["Expect", "GeneratorExtraction", "LearnableAugmentation", "SymmetryCallback", "SymmetryMixin"]

@@ -55,6 +55,35 @@ def refuse_same_key(callback: Any, callbacks: Sequence[Any]) -> None:
         )
 
 
+def refuse_slashes(name: str | None) -> None:
+    """Refuse a name that cannot be a folder's.
+
+    Raises:
+        InvalidSetting: It holds a slash.
+    """
+    if name and set(name) & set("/\\"):
+        raise InvalidSetting(f"name={name!r}", "a name that can be a folder's", "Leave slashes out.")
+
+
+def refuse_same_folder(callback: Any, callbacks: Sequence[Any]) -> None:
+    """Refuse callbacks of any kind that would write their reports to one folder.
+
+    Args:
+        callback: One of them.
+        callbacks: All of the trainer.
+
+    Raises:
+        InvalidSetting: Another one has its name.
+    """
+    for other in callbacks:
+        if other is not callback and hasattr(type(other), "report_folder") and other.name == callback.name:
+            raise InvalidSetting(
+                got=f"{type(other).__name__} and {type(callback).__name__}, both of the name {callback.name!r}",
+                expected="a name for each, under which files and metrics keep them apart",
+                remedy="Give one of them another name=.",
+            )
+
+
 def refuse_empty(trainer: Any, began: bool) -> None:
     """Refuse a training that was given nothing to train on.
 

@@ -34,9 +34,14 @@ class Kept:
 
 
 class Reservoir:
-    """A bounded collection of the network's inputs."""
+    """A bounded collection of the network's inputs.
 
-    def __init__(self) -> None:
+    Args:
+        samples: Rows from which on it is full.
+    """
+
+    def __init__(self, samples: int = MAX_SAMPLES) -> None:
+        self._samples = samples
         self._training: list[Kept] = []
         self._validation: list[Kept] = []
         self._stack = ExitStack()
@@ -50,16 +55,32 @@ class Reservoir:
         """Add one input of training and let the oldest go when there is too much; idle once there is validation."""
         if not self._validation:
             self._training.append(Kept.of(x, {path: leaf.detach().clone() for path, leaf in find_leaves(x).items()}))
-            while len(self._training) > 1 and (_is_full(self._training[1:]) or _bytes(self._training) > MAX_BYTES):
+            while len(self._training) > 1 and (self._fills(self._training[1:]) or _bytes(self._training) > MAX_BYTES):
                 self._training.pop(0)
 
     def renew(self) -> None:
         """Forget the last round of validation: a new one begins."""
         self._validation = []
 
+    @property
+    def is_full(self) -> bool:
+        """Whether no more of validation is wanted."""
+        return self._fills(self._validation)
+
+    @property
+    def kept(self) -> list[dict[str, Any]]:
+        """The inputs one by one, those of validation where there are any."""
+        return [one.tree for one in self._validation or self._training]
+
+    def hold(self, x: dict[str, Any]) -> None:
+        """Add one input of validation, already a copy, unless it is full."""
+        if not self.is_full:
+            self._validation.append(Kept.of(x, find_leaves(x)))
+            self._training = []
+
     def watch(self, name: str, module: nn.Module) -> None:
         """Keep what a module is called with until `unwatch`."""
-        if _is_full(self._validation):
+        if self.is_full:
             return
 
         def record(forward: Any, *args: Any, **kwargs: Any) -> Any:
@@ -67,9 +88,7 @@ class Reservoir:
             x = site.unpack(args, kwargs)
             # outside inference mode the verdict may differentiate, and the host may reuse its tensors
             with torch.inference_mode(False), torch.no_grad():
-                copied = Kept.of(x, {path: leaf.clone() for path, leaf in find_leaves(x).items()})
-            self._validation.append(copied)
-            self._training = []
+                self.hold(replace_leaves(x, {path: leaf.clone() for path, leaf in find_leaves(x).items()}))
             return forward(*args, **kwargs)
 
         self._stack.enter_context(patched_forward(module, lambda forward: functools.partial(record, forward)))
@@ -79,7 +98,7 @@ class Reservoir:
         self._stack.close()
 
     def collect(self) -> dict[str, Any] | None:
-        """Everything kept as one structure of at most `MAX_SAMPLES` rows, of graphs the largest batch; or None."""
+        """Everything kept as one structure, cut to its number of samples, of graphs the largest batch; or None."""
         kept = self._validation or self._training
         if not kept:
             return None
@@ -91,15 +110,15 @@ class Reservoir:
         alike = [tree for tree in trees if _shapes(tree) == _shapes(first)]
         paths = {path for path, leaf in find_leaves(first).items() if leaf.ndim}
         leaves = [find_leaves(tree) for tree in alike]
-        return replace_leaves(first, {path: torch.cat([tree[path] for tree in leaves])[:MAX_SAMPLES] for path in paths})
+        joined = {path: torch.cat([tree[path] for tree in leaves])[: self._samples] for path in paths}
+        return replace_leaves(first, joined)
+
+    def _fills(self, kept: list[Kept]) -> bool:
+        return sum(k.rows for k in kept) >= self._samples or _bytes(kept) > MAX_BYTES
 
 
 def _shapes(tree: dict[str, Any]) -> list[tuple[str, torch.Size, torch.dtype]]:
     return [(path, leaf.shape[1:], leaf.dtype) for path, leaf in find_leaves(tree).items()]
-
-
-def _is_full(kept: list[Kept]) -> bool:
-    return sum(k.rows for k in kept) >= MAX_SAMPLES or _bytes(kept) > MAX_BYTES
 
 
 def _bytes(kept: list[Kept]) -> int:

@@ -58,11 +58,13 @@ class Tap:
     Args:
         listener: Who is told.
         module: Dotted name of the network, "." for the LightningModule itself, None to find it.
+        step: "training", whose calls without gradients are not the network's, or "evaluation", where none has any.
     """
 
-    def __init__(self, listener: Listener, module: str | None) -> None:
+    def __init__(self, listener: Listener, module: str | None, step: str = "training") -> None:
         self.listener = listener
         self.wanted = module
+        self.step = step
         self.found: str | None = None
         self.stopwatch = Stopwatch()
         self.was_called = self._watched = False
@@ -84,6 +86,12 @@ class Tap:
         _wrapped[step][1].append(self)
         self._host, self._step, self.found = host, step, None
         self.was_called = self._watched = False
+
+    def attend(self, host: nn.Module) -> None:
+        """Belong to a host without wrapping anything: whoever runs its steps calls `watching` around them."""
+        if self._host is not host:
+            self._host, self.found = host, None
+            self.was_called = self._watched = False
 
     def remove(self) -> None:
         """Take this tap away, and the wrapper with the last one; harmless when not installed."""
@@ -121,8 +129,8 @@ class Tap:
             stack.callback(setattr, self, "_taint", None)
             stack.callback(setattr, self, "_inputs", [])
             yield
-        if self.found is None:
-            self._settle()
+        if self.found is None and self._seen:
+            self.found = self._seen[0]
 
     def _modules_to_watch(self) -> list[tuple[str, nn.Module]]:
         host = self._host
@@ -157,7 +165,8 @@ class Tap:
         return patched_forward(module, wrap)
 
     def _on_forward(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if is_quiet() or not torch.is_grad_enabled() or not self._is_network(site, args, kwargs):
+        ungraded = self.step == "training" and not torch.is_grad_enabled()
+        if is_quiet() or ungraded or not self._is_network(site, args, kwargs):
             return site.forward(*args, **kwargs)
         self._depth += 1
         try:
@@ -192,20 +201,28 @@ class Tap:
         if answers and self.listener.needs_output:
             candidates = " or ".join(f"module={name!r}" for name in dict.fromkeys([*self._seen, site.name]))
             raise TargetError(
-                got=f"two calls of networks in one training step: {self._seen[0]!r}, then {site.name!r}",
+                got=f"two calls of networks in one {self.step} step: {self._seen[0]!r}, then {site.name!r}",
                 expected="one call, so that it is clear what f(x) is",
                 remedy=f"Name it: {candidates} (every call of a named module counts).",
             )
         return y
 
-    def _settle(self) -> None:
-        if self._seen:
-            self.found = self._seen[0]
-        elif self.wanted is None and self._host is not None:
+    @property
+    def _condition(self) -> str:
+        return " with gradients enabled" if self.step == "training" else ""
+
+    def demand_found(self) -> None:
+        """Refuse to go on when no network was found.
+
+        Raises:
+            TargetError: The steps called no submodule on their batch; what the module has is listed.
+        """
+        if self._watched and self.found is None and self.wanted is None and self._host is not None:
             names = [name for name, _ in self._host.named_children()]
+            step, kind = "a training" if self.step == "training" else "an evaluation", type(self._host).__name__
             raise TargetError(
-                got=f"a training step of {type(self._host).__name__} that called no submodule on data from the batch",
-                expected="one call such as self(x) or self.net(x), with gradients enabled",
+                got=f"{step} step of {kind} that called no submodule on data from the batch",
+                expected=f"one call such as self(x) or self.net(x){self._condition}",
                 remedy=f"Name the network with module=, for example one of {names}.",
             )
 
@@ -217,8 +234,8 @@ class Tap:
         """
         if self._watched and not self.was_called and self._host is not None:
             raise TargetError(
-                got=f"module={self.wanted!r}, which no training step called with gradients enabled",
-                expected="a network that training_step calls",
+                got=f"module={self.wanted!r}, which no {self.step} step called{self._condition}",
+                expected=f"a network that the {self.step} step calls",
                 remedy=f"Name one of {[name for name, _ in self._host.named_children()]}, or leave module= out.",
             )
 
@@ -238,6 +255,7 @@ def _wrap_step(host: Any) -> Any:
                 stack.enter_context(tap.watching(batch))
             output = original(*args, **kwargs)
         for tap in taps:
+            tap.demand_found()
             output = tap.listener.on_step_end(output)
         return output
 

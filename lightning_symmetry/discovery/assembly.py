@@ -19,7 +19,7 @@ from lightning_symmetry.discovery.evidence import (
     measure_violation,
     random_violation,
 )
-from lightning_symmetry.discovery.naming import name_in
+from lightning_symmetry.discovery.naming import Naming, name_in
 from lightning_symmetry.discovery.support import draw_moved, flatten_moving, support_coverage
 from lightning_symmetry.exceptions import DimensionMismatch, InvalidSetting
 from lightning_symmetry.functional.spans import (
@@ -97,9 +97,9 @@ def assemble(
             GeneratorEvidence(k, norms[k], violations[k], control, verdict, naming.name, naming.cosine, matrix)
         )
     directions = _directions(basis[accepted])
-    canonical = _make_canonical(group, directions)
-    namings = [name_in(group, c) for c in canonical]
-    cosine, remark = _compare(directions if accepted else _directions(basis), group, truth)
+    canonical = make_canonical(group, directions)
+    namings = name_canonical(group, canonical)
+    cosine, remark = compare_to_truth(directions if accepted else _directions(basis), group, truth)
     prefix = f"{symmetry.name}/"
     return Discovery(
         symmetry=_fix(symmetry, canonical, accepted),
@@ -119,10 +119,25 @@ def assemble(
     )
 
 
-def _make_canonical(group: Group, directions: Tensor) -> Tensor:
+def make_canonical(group: Group, directions: Tensor, rtol: float = SPAN_TOLERANCE) -> Tensor:
+    """Rotate generators of a group's kind into a readable basis of their span.
+
+    Args:
+        group: Bound to its dimension.
+        directions: (K, ...) coefficients.
+        rtol: Relative size from which on a direction of the span counts.
+
+    Returns:
+        (r, ...) coefficients at unit speed, r the rank.
+    """
     if group.linear:
-        return canonical_basis(directions, group.affine, SPAN_TOLERANCE)
-    return canonical_fields(directions, SPAN_TOLERANCE)
+        return canonical_basis(directions, group.affine, rtol)
+    return canonical_fields(directions, rtol)
+
+
+def name_canonical(group: Group, canonical: Tensor) -> list[Naming]:
+    """Name every generator of a readable basis."""
+    return [name_in(group, one) for one in canonical]
 
 
 def _directions(basis: Tensor) -> Tensor:
@@ -155,11 +170,20 @@ def _fix(symmetry: Symmetry, canonical: Tensor, accepted: list[int]) -> Symmetry
     return found.requires_grad_(False)
 
 
-def _compare(
+def compare_to_truth(
     directions: Tensor, group: Group, truth: Symmetry | Group | Tensor | None
 ) -> tuple[float | None, tuple[str, ...]]:
-    """Least principal cosine to the truth, and a remark where the spans differ in size or space."""
-    if truth is None:
+    """Compare a span of generators with what is known.
+
+    Args:
+        directions: (K, ...) generators of norm 1.
+        group: Of whose kind they are.
+        truth: What is known, if anything.
+
+    Returns:
+        The least principal cosine, and a remark where the spans differ in size or space.
+    """
+    if truth is None or not len(directions):
         return None, ()
     if isinstance(truth, Tensor):
         known, affine = truth, truth.shape[-1] == (group.dim or 0) + 1

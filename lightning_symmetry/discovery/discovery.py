@@ -16,6 +16,8 @@ from torch import Tensor
 from lightning_symmetry.archive import writing_into
 from lightning_symmetry.discovery.evidence import LARGEST_CONTROL, SPARE_NORM, GeneratorVerdict, Verdict
 from lightning_symmetry.discovery.layout import align_columns
+from lightning_symmetry.discovery.reading import conclude, describe, lay_out
+from lightning_symmetry.discovery.spectrum import Spectrum
 from lightning_symmetry.exceptions import InvalidFile
 from lightning_symmetry.symmetry import Symmetry
 
@@ -38,6 +40,8 @@ class GeneratorEvidence:
         name: In plain words.
         cosine_to_name: How well the name fits.
         matrix: The generator itself, rows of numbers: a matrix, or the coefficients of a field.
+        label: What kind of symmetry was read out of the network: "invariance", "equivariance", "homogeneity of degree
+            p" or "the flow itself"; "" where none was.
     """
 
     index: int
@@ -48,6 +52,7 @@ class GeneratorEvidence:
     name: str
     cosine_to_name: float
     matrix: tuple[tuple[float, ...], ...]
+    label: str = ""
 
 
 @final
@@ -64,13 +69,15 @@ class Discovery:
         canonical: (r, ...) sparse basis of the span of the accepted generators at unit speed; r = 0 if there is none.
         canonical_names: Their names.
         canonical_cosines: How well the names fit.
-        coverage: Share of moved samples that land where there are data.
+        coverage: Share of moved samples that land where there are data; NaN where it was not measured.
         closure: Share of the accepted generators' brackets that their span lacks; None if none was accepted.
         cosine: Least principal cosine to a known truth, over the dimension of the smaller span; None without a truth.
         cap: Norm that the verdict measured against; None for generators that were given.
-        held_out: "validation" or "training": what the evidence was measured on.
+        held_out: "validation", "training", "test" or "given": what the evidence was measured on.
         notes: Sentences on what the numbers do not say.
         history: Curves over training, name to values.
+        spectrum: Of the candidates, where generators were read out of a network (`discover`); None where they were
+            learnt or given.
 
     Example:
         >>> from lightning_symmetry.discovery import assemble
@@ -94,6 +101,7 @@ class Discovery:
     held_out: str = "validation"
     notes: tuple[str, ...] = ()
     history: Mapping[str, list[float]] = dataclasses.field(default_factory=dict)
+    spectrum: Spectrum | None = None
 
     @property
     def accepted(self) -> tuple[GeneratorEvidence, ...]:
@@ -103,6 +111,8 @@ class Discovery:
     @property
     def conclusion(self) -> str:
         """The result in one sentence."""
+        if self.spectrum is not None:
+            return conclude(self.spectrum, self.verdict, [g.name for g in self.generators])
         total = len(self.generators)
         things = f"{total} generator{'s' * (total != 1)}"
         if self.verdict == "symmetric":
@@ -134,7 +144,12 @@ class Discovery:
         return f"undecided: the best of {things} reads as {best.name}; {large}{describe_violation(best)}{hint}."
 
     def rows(self) -> tuple[list[str], list[list[str]]]:
-        """Lay the evidence out as a table: the header, and one row a generator, the best ones where there are many."""
+        """Lay the evidence out as a table: the header, and one row a generator, the best ones where there are many.
+
+        Where a spectrum was measured, one row a direction.
+        """
+        if self.spectrum is not None:
+            return lay_out(self.spectrum, self.generators)
         header = ["generator", "reads as", "cosine", "norm", "violation", "random direction", "verdict"]
         rows = [
             [
@@ -152,6 +167,8 @@ class Discovery:
 
     def facts(self) -> list[str]:
         """List what concerns all generators together, one line each."""
+        if self.spectrum is not None:
+            return describe(self.spectrum, self.generators, self.closure, self.cosine)
         hidden = len(self.generators) - MOST_ROWS
         lines = [f"{hidden} further generators are in report.json"] if hidden > 0 else []
         lines += [f"support: {self.coverage:.0%} of the moved samples land where there are data"]
@@ -169,7 +186,11 @@ class Discovery:
             ``violation_k`` for each generator; ``random_violation``, ``closure`` and ``cosine`` where they exist.
         """
         values = {word: float(self.verdict == word) for word in ("symmetric", "absent", "undecided")}
-        values |= {"accepted": float(len(self.accepted)), "coverage": self.coverage}
+        values["accepted"] = float(len(self.accepted))
+        if not math.isnan(self.coverage):
+            values["coverage"] = self.coverage
+        if self.spectrum is not None:
+            values |= self.spectrum.metrics()
         for g in self.generators:
             values |= {f"norm_{g.index}": g.norm, f"violation_{g.index}": g.violation}
         optional = {
@@ -211,6 +232,7 @@ class Discovery:
             "notes": self.notes,
             "metrics": self.metrics(),
             "history": self.history,
+            "spectrum": None if self.spectrum is None else self.spectrum.to_dict(),
         }
         text = json.dumps(_finite(document), indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
         with writing_into(folder):
@@ -249,13 +271,14 @@ class Discovery:
                 canonical=torch.tensor(document["canonical"], dtype=torch.float64).reshape(-1, *shape),
                 canonical_names=tuple(document["canonical_names"]),
                 canonical_cosines=tuple(document["canonical_cosines"]),
-                coverage=document["coverage"],
+                coverage=_number(document["coverage"]),
                 closure=document["closure"],
                 cosine=document["cosine"],
                 cap=document["cap"],
                 held_out=document["held_out"],
                 notes=tuple(document["notes"]),
                 history={key: [_number(v) for v in values] for key, values in document["history"].items()},
+                spectrum=None if document.get("spectrum") is None else Spectrum.from_dict(document["spectrum"]),
             )
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InvalidFile(f"{file}, which lacks or garbles {error}", "all parts of a discovery", remedy) from error

@@ -91,6 +91,38 @@ def evaluate_monomials(p: Tensor, degree: int, radius: float | None = None) -> T
     return torch.cat(blocks, -1)
 
 
+def multiples_of(fields: Tensor, degree: int) -> Tensor:
+    """Multiply polynomial vector fields by every monomial that keeps them within a degree, 1 left out.
+
+    Args:
+        fields: (K, d, M) coefficients.
+        degree: Largest degree of the products, at most that of M.
+
+    Returns:
+        (N, d, M).
+
+    Example:
+        >>> multiples_of(torch.tensor([[[0.0, 1.0, 0.0]]]), 2).tolist()  # d/dx, of monomials x, 1, x^2
+        [[[1.0, 0.0, 0.0]], [[0.0, 0.0, 1.0]]]
+    """
+    count, dim, size = fields.shape
+    monomials = list_monomials(dim, degree_of(dim, size))
+    place = {factors: index for index, factors in enumerate(monomials)}
+    products = []
+    for field in fields:
+        used = (field.abs() > 1e-9 * field.abs().max()).any(0).tolist()
+        own = max((len(m) for m, there in zip(monomials, used, strict=True) if there), default=0)
+        for factor in monomials:
+            if not 0 < len(factor) <= degree - own:
+                continue
+            product = torch.zeros_like(field)
+            for index, factors in enumerate(monomials):
+                if used[index]:
+                    product[:, place[tuple(sorted(factors + factor))]] += field[:, index]
+            products.append(product)
+    return torch.stack(products) if products else fields.new_zeros(0, dim, size)
+
+
 def write_monomial(factors: Sequence[int], axes: Sequence[str]) -> str:
     """Write a monomial.
 

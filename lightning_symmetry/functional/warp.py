@@ -15,7 +15,7 @@ from torch import Tensor
 from lightning_symmetry.exceptions import InvalidSetting
 
 PADDINGS = ("zeros", "border", "reflection")
-GRADIENTS = ("central", "spectral")
+GRADIENTS = ("central", "spectral", "bilinear")
 
 
 def pixel_size(height: int, width: int) -> float:
@@ -182,7 +182,10 @@ def image_gradient(image: Tensor, method: str = "central") -> Tensor:
 
     Args:
         image: (B, C, H, W).
-        method: "central" differences (one-sided at the border), or "spectral" (exact for periodic band-limited images).
+        method: "central" differences (one-sided at the border); "spectral" (exact for periodic band-limited images); or
+            "bilinear", for comparisons only: what automatic differentiation of bilinear reading gives at the centre of
+            a pixel, where it has a kink. It is the difference to one neighbour, and rounding in the published order of
+            operations chooses which; its error is of first order.
 
     Returns:
         (B, C, 2, H, W): the derivatives along x, then y.
@@ -198,7 +201,7 @@ def image_gradient(image: Tensor, method: str = "central") -> Tensor:
     if method not in GRADIENTS:
         raise InvalidSetting(f"gradient {method!r}", f"one of {', '.join(GRADIENTS)}", "Choose one of these.")
     size = pixel_size(*image.shape[-2:])
-    slope = _central if method == "central" else _spectral
+    slope = {"central": _central, "spectral": _spectral, "bilinear": _one_sided}[method]
     return torch.stack((slope(image, -1, size), slope(image, -2, size)), -3)
 
 
@@ -206,6 +209,15 @@ def _central(image: Tensor, axis: int, size: float) -> Tensor:
     if image.shape[axis] == 1:
         return torch.zeros_like(image)
     return torch.gradient(image, spacing=size, dim=axis)[0]
+
+
+def _one_sided(image: Tensor, axis: int, size: float) -> Tensor:
+    length = image.shape[axis]
+    centres = torch.linspace(-1, 1, length, device=image.device, dtype=image.dtype)
+    first = ((centres + 1) / 2 * (length - 1)).floor().long().clamp(0, length - 1)
+    # beyond the last pixel lies the last pixel
+    second = (first + 1).clamp_max(length - 1)
+    return (image.index_select(axis, second) - image.index_select(axis, first)) / size
 
 
 def _spectral(image: Tensor, axis: int, size: float) -> Tensor:

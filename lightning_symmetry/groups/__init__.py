@@ -25,10 +25,11 @@ from lightning_symmetry.groups.discrete import Cyclic, Dihedral
 from lightning_symmetry.groups.element import AffineMap, Element, as_element
 from lightning_symmetry.groups.flow import Flow, Velocity
 from lightning_symmetry.groups.given import Given
-from lightning_symmetry.groups.joined import ProductElement
+from lightning_symmetry.groups.intensity import Intensity
 from lightning_symmetry.groups.known import KnownGroup
 from lightning_symmetry.groups.learned import Learned
 from lightning_symmetry.groups.naming import build_by_name, split_outside_brackets
+from lightning_symmetry.groups.parts import ProductElement, ValueMap
 from lightning_symmetry.groups.permutations import Permutation, Permutations
 from lightning_symmetry.groups.polynomial import PolynomialField
 from lightning_symmetry.groups.product import Product, Union
@@ -48,6 +49,7 @@ __all__ = [
     "Flow",
     "Given",
     "Group",
+    "Intensity",
     "KnownGroup",
     "LateParameters",
     "Learned",
@@ -62,6 +64,7 @@ __all__ = [
     "Symplectic",
     "Translation",
     "Union",
+    "ValueMap",
     "Velocity",
     "as_element",
     "by_name",
@@ -71,6 +74,12 @@ __all__ = [
 
 def _learned(count: int | None = None, dim: int | None = None, **settings: Any) -> Learned:
     return Learned(dim, count, **settings)
+
+
+def _polynomials(
+    degree: int = 2, dim: int | None = None, affine: bool | None = None, radius: float | None = None
+) -> PolynomialField:
+    return PolynomialField(degree, dim, count="all", affine=affine, radius=radius)
 
 
 _TABLE: dict[str, Callable[..., Group]] = {
@@ -95,7 +104,9 @@ _TABLE: dict[str, Callable[..., Group]] = {
     "given": Given,
     "permutations": Permutations,
     "s": Permutations,
+    "intensity": Intensity,
     "polynomialfield": PolynomialField,
+    "polynomials": _polynomials,
 }
 _JOINS: dict[str, Callable[..., Group]] = {"|": Union, "*": Product}
 
@@ -106,9 +117,10 @@ def by_name(name: str, *args: Any, **kwargs: Any) -> Group:
     Names, d being the dimension, which may be left out: ``SO(d)`` rotations, ``O(d)`` with mirrors; ``SE(d)`` rigid
     motions, ``E(d)`` with mirrors; ``GL(d)``, ``SL(d)``, ``affine(d)``; ``scale(d)``, ``anisotropic_scaling(d)``;
     ``translation(d)``; ``lorentz(d)``; ``symplectic(d)`` or ``sp(d)``; ``C4`` or ``cyclic(4)``, ``D4`` or
-    ``dihedral(4)`` in the plane; ``permutations(N)`` or ``s(N)`` of N nodes; ``learned(K)`` with K generators to be
-    learnt; ``given(basis or file)``; ``polynomial_field(degree)``, vector fields to be learnt. Operators: ``a * b`` is
-    the product, ``a | b`` the union, from which a draw takes one member; ``*`` binds tighter, brackets group.
+    ``dihedral(4)`` in the plane; ``permutations(N)`` or ``s(N)`` of N nodes; ``intensity``, contrast and brightness of
+    images; ``learned(K)`` with K generators to be learnt; ``given(basis or file)``; ``polynomial_field(degree)``,
+    vector fields to be learnt; ``polynomials(degree)``, all monomial vector fields. Operators: ``a * b`` is the
+    product, ``a | b`` the union, from which a draw takes one member; ``*`` binds tighter, brackets group.
 
     Args:
         name: Case, ``_`` and ``-`` do not matter; a dotted name imports a class.
@@ -159,7 +171,7 @@ def restore(saved: Mapping[str, Any]) -> Group:
     if "factors" in saved:
         return _JOINS[saved["symbol"]]([restore(part) for part in saved["factors"]])
     if saved["sentence"] == "given":
-        return Given(saved["basis"], affine=bool(saved["affine"]))
+        return Given(saved["basis"], affine=bool(saved["affine"]), values=bool(saved.get("values")))
     if "coefficients" in saved:
         settings = {key: saved[key] for key in ("degree", "radius", "coefficients")}
         return PolynomialField(**settings)

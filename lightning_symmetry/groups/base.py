@@ -69,7 +69,7 @@ class Group(LateParameters, ABC):
     structure: Structure = "general"
     acts_on: ClassVar[Kind] = "space"
     makers: ClassVar[dict[str, Callable[..., Group]]] = {}
-    """Of "product", "union" and "given": their modules, which need this one, enter them here."""
+    """Of "product", "union", "given" and "intensity": their modules, which need this one, enter them here."""
 
     def __init__(self, dim: int | None = None) -> None:
         super().__init__()
@@ -192,12 +192,23 @@ class Group(LateParameters, ABC):
         """Give the factor that moves one kind of thing; None where this group leaves it alone.
 
         Args:
-            kind: "space" or "nodes".
+            kind: "space", "nodes" or "values".
 
         Returns:
             The group itself, or a factor of a product.
         """
         return self if kind == self.acts_on else None
+
+    def columns(self, kind: Kind) -> list[int]:
+        """Tell which generators of this group those of ``part(kind)`` are, one after the other.
+
+        Args:
+            kind: "space", "nodes" or "values".
+
+        Returns:
+            Places among the K generators; none where there is no such part.
+        """
+        return [] if self.part(kind) is None else list(range(self.count))
 
     def __mul__(self, other: Group) -> Group:
         """Make the product with another group."""

@@ -14,8 +14,8 @@ from lightning_symmetry.exceptions import DimensionMismatch
 from lightning_symmetry.functional.precision import apply_matrix, full_precision, working_dtype
 
 Index = int | slice | Tensor | list[int]
-Kind = Literal["space", "nodes"]
-"""What is moved: the space that data lie in, or the places of a set or sequence (axis 1 of its tensors)."""
+Kind = Literal["space", "nodes", "values"]
+"""What is moved: the space that data lie in, the places of a set or sequence (axis 1 of its tensors), or the values."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import reduce
-from itertools import combinations
+from itertools import accumulate, combinations
 from operator import matmul
-from typing import Any, ClassVar, cast, final
+from typing import Any, ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -20,88 +19,30 @@ from lightning_symmetry.functional.expm import expm, has_closed_form
 from lightning_symmetry.functional.precision import working_dtype
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.groups.base import Group
-from lightning_symmetry.groups.element import AffineMap, Element, Index, Kind
+from lightning_symmetry.groups.element import AffineMap, Element, Kind
 from lightning_symmetry.groups.known import KnownGroup
+from lightning_symmetry.groups.parts import ProductElement
 
-_KINDS: tuple[Kind, ...] = ("space", "nodes")
+_KINDS: tuple[Kind, ...] = ("space", "nodes", "values")
 SAME = 1e-5
 """Two matrices that differ by less are one: entries are of size 1, in float32."""
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class ProductElement(Element):
-    """What moves the space, and what reorders the nodes; the two commute.
-
-    Args:
-        space: Moves positions.
-        nodes: Reorders axis 1.
-
-    Example:
-        >>> from lightning_symmetry.groups import AffineMap, Permutation
-        >>> g = ProductElement(AffineMap(2 * torch.eye(1)[None]), Permutation(torch.tensor([[1, 0]])))
-        >>> g(torch.tensor([[[1.0], [5.0]]])).flatten()
-        tensor([10.,  2.])
-    """
-
-    space: Element
-    nodes: Element
-
-    def part(self, kind: Kind) -> Element | None:
-        """Give one of the two factors."""
-        return self.space if kind == "space" else self.nodes
-
-    @property
-    def dim(self) -> int:
-        """Dimension d of the space that is moved."""
-        return self.space.dim
-
-    @property
-    def coordinates(self) -> Tensor | None:
-        """(B, K) of what moves the space: reordering has none."""
-        return self.space.coordinates
-
-    def __len__(self) -> int:
-        """Give the number of elements."""
-        return max(len(self.space), len(self.nodes))
-
-    def __call__(self, p: Tensor) -> Tensor:
-        """Move points (B, N, d), then reorder them."""
-        return self.nodes(self.space(p))
-
-    def push(self, v: Tensor, at: Tensor | None = None) -> Tensor:
-        """Carry vectors along with the points that they are attached to."""
-        return self.nodes.push(self.space.push(v, at))
-
-    def __invert__(self) -> ProductElement:
-        """Undo both."""
-        return ProductElement(~self.space, ~self.nodes)
-
-    def __matmul__(self, other: Element) -> ProductElement:
-        """Compose factor by factor; what the other element leaves alone stays as it is."""
-        space, nodes = other.part("space"), other.part("nodes")
-        return ProductElement(
-            self.space if space is None else self.space @ space, self.nodes if nodes is None else self.nodes @ nodes
-        )
-
-    def __getitem__(self, index: Index) -> ProductElement:
-        """Select rows."""
-        rows = len(self)
-        return ProductElement(*(g if len(g) == 1 < rows else g[index] for g in (self.space, self.nodes)))
 
 
 class Joined(Group, ABC):
     """Groups side by side: their generators make one matrix algebra, homogeneous where any of them translates.
 
     Coordinates come one factor after the other, and ``exp`` is that of the combination. A factor that reorders nodes
-    stays apart, and so does any group of space that is not linear: it must be the only one of its space.
+    stays apart, and so does any group of space that is not linear: it must be the only one of its space. Beside one
+    that changes values the generators are block-diagonal, (K, n + 2, n + 2): those of the space, then those of the
+    values.
 
     Args:
         factors: At least two; a factor of the same class is replaced by its own factors.
 
     Raises:
         DimensionMismatch: They act on different spaces.
-        InvalidSetting: There are fewer than two, several reorder nodes, or one that is not linear has company.
+        InvalidSetting: There are fewer than two, several reorder nodes or change values, or one that is not linear has
+            company.
     """
 
     symbol: ClassVar[str]
@@ -113,16 +54,16 @@ class Joined(Group, ABC):
             flat += factor._members if isinstance(factor, Joined) and type(factor) is type(self) else [factor]
         self.factors = nn.ModuleList(flat)
         movers = self._movers
-        nodes = [part for f in flat if (part := f.part("nodes")) is not None]
-        if len(flat) < 2 or len(nodes) > 1 or not movers:
+        nodes, values = ([part for f in flat if (part := f.part(kind)) is not None] for kind in ("nodes", "values"))
+        if len(flat) < 2 or max(len(nodes), len(values)) > 1 or not movers:
             raise InvalidSetting(
                 f"{self.symbol.join(f' {f.sentence} ' for f in flat).strip() or 'nothing'!r}",
-                "two or more groups, at most one of which reorders nodes",
+                "two or more groups, one of the space among them, at most one that reorders nodes or changes values",
                 "Write for example SO(3) * permutations, or (SO(2) | D4) * permutations.",
             )
-        if len(movers) > 1 and not all(m.linear for m in movers):
+        if len(movers) + len(values) > 1 and not all(m.linear for m in movers):
             raise InvalidSetting(
-                f"{next(m.sentence for m in movers if not m.linear)!r} beside another group of the same space",
+                f"{next(m.sentence for m in movers if not m.linear)!r} beside another group of the space or of values",
                 "matrix groups, or a single group of vector fields",
                 "Raise the degree of a polynomial field instead: degree 1 holds all affine maps.",
             )
@@ -131,9 +72,13 @@ class Joined(Group, ABC):
             self.structure = "rigid" if any(m.affine for m in movers) else "skew"
         elif kinds == {"diagonal"}:
             self.structure = "diagonal"
-        # The parts are kept in a tuple: as modules they would be registered twice.
-        space = self if not nodes else movers[0] if len(movers) == 1 else type(self)(movers)
-        self._parts: tuple[Group | None, ...] = (None if space is self else space, *nodes)
+        # The parts are kept in a dictionary: as modules they would be registered twice.
+        self._parts: dict[Kind, Group | None] = {
+            "nodes": nodes[0] if nodes else None,
+            "values": values[0] if values else None,
+        }
+        if nodes or values:
+            self._parts["space"] = movers[0] if len(movers) == 1 else type(self)(movers)
         self._commute, self._checked = False, False
         self._given_dim = next((dim for m in movers if (dim := m.dim or m._given_dim) is not None), None)
         for mover in movers:
@@ -164,9 +109,13 @@ class Joined(Group, ABC):
         """Leave it to the factors."""
 
     def part(self, kind: Kind) -> Group | None:
-        """Give what moves the space, or what reorders the nodes."""
-        space, *nodes = self._parts
-        return (self if space is None else space) if kind == "space" else nodes[0] if nodes else None
+        """Give what moves the space, what reorders the nodes, or what changes the values."""
+        return self._parts.get(kind, self)
+
+    def columns(self, kind: Kind) -> list[int]:
+        """Tell which generators are those of one part."""
+        starts = accumulate((f.count for f in self._members), initial=0)
+        return [start + i for f, start in zip(self._members, starts, strict=False) for i in f.columns(kind)]
 
     @property
     def count(self) -> int:
@@ -223,8 +172,8 @@ class Joined(Group, ABC):
             self._check_dim(mover, dim)
         for mover in self._movers:
             mover.bind(dim, affine)
-        space = self._parts[0]
-        if space is not None:
+        space = self.part("space")
+        if space is not None and space is not self:
             space.bind(dim, affine)
         self._check_finite()
         self._checked = True
@@ -258,7 +207,19 @@ class Joined(Group, ABC):
 
     def basis(self) -> Tensor:
         """Give the generators of all factors, one after the other."""
-        movers = self._movers
+        movers, values = self._movers, self.part("values")
+        if values is not None:
+            space = (self.part("space") or self).basis()
+            size, dtype = space.shape[-1], torch.promote_types(space.dtype, values.basis().dtype)
+            total = space.new_zeros(self.count, size + 2, size + 2, dtype=dtype)
+            blocks: dict[Kind, Tensor] = {
+                "space": F.pad(space, (0, 2, 0, 2)),
+                "values": F.pad(values.basis(), (size, 0, size, 0)),
+            }
+            for kind, block in blocks.items():
+                place = torch.tensor(self.columns(kind), dtype=torch.long, device=space.device)
+                total = total.index_add(0, place, block.to(total))
+            return total
         if len(movers) == 1:
             return movers[0].basis()
         dtype = reduce(torch.promote_types, (m.basis().dtype for m in movers))
@@ -270,7 +231,9 @@ class Joined(Group, ABC):
 
     def pattern(self) -> Tensor:
         """Tell which numbers the generators of any factor may use."""
-        movers = self._movers
+        movers, values = self._movers, self.part("values")
+        if values is not None:
+            return torch.block_diag((self.part("space") or self).pattern(), values.pattern())
         if len(movers) == 1:
             return movers[0].pattern()
         size = self.basis().shape[-1]
@@ -279,30 +242,40 @@ class Joined(Group, ABC):
     def fix(self, coefficients: Tensor | None = None) -> Group:
         """Make the group of fixed generators; what reorders the nodes stays."""
         space, nodes = self._movers[0] if not self.linear else self, self.part("nodes")
-        fixed = Group.fix(space, coefficients) if space is self else space.fix(coefficients)
+        if space is not self:
+            fixed = space.fix(coefficients)
+        else:
+            basis = (self.basis() if coefficients is None else coefficients).detach()
+            fixed = self.makers["given"](basis, affine=self.affine, values=self.part("values") is not None)
         return fixed if nodes is None else fixed * nodes
 
     def exp(self, t: Tensor) -> Element:
         """Make elements from the coordinates of all factors together."""
         self._check_coordinates(t)
-        nodes = self.part("nodes")
-        if nodes is not None:
-            space = self.part("space") or self
-            return ProductElement(space.exp(t), nodes.exp(t[:, :0]))
+        if self.part("space") is not self:
+            found = {kind: m.exp(t[:, self.columns(kind)]) for kind in _KINDS if (m := self.part(kind)) is not None}
+            t = t.to(working_dtype(t.dtype))
+            return ProductElement(found["space"], found.get("nodes"), found.get("values"), t)
         if not self._commute:
             return super().exp(t)
         movers = self._movers
         t = t.to(working_dtype(t.dtype))
         shares = t.split([m.count for m in movers], 1)
-        g = reduce(matmul, [m.exp(share) for m, share in zip(movers, shares, strict=True) if m.count])
-        if not isinstance(g, AffineMap):
-            raise DimensionMismatch(f"a {type(g).__name__}", "an AffineMap", "Linear groups make affine maps.")
-        return AffineMap(g.linear, g.offset, t)
+        moved = reduce(matmul, [m.exp(share) for m, share in zip(movers, shares, strict=True) if m.count])
+        if not isinstance(moved, AffineMap):
+            raise DimensionMismatch(f"a {type(moved).__name__}", "an AffineMap", "Linear groups make affine maps.")
+        return AffineMap(moved.linear, moved.offset, t)
 
     def field(self, p: Tensor) -> Tensor:
         """Give the velocity of points under each generator, (B, N, K, d)."""
-        movers = self._movers
-        return movers[0].field(p) if len(movers) == 1 else super().field(p)
+        space = self.part("space")
+        if space is None or space is self:
+            return super().field(p)
+        velocity = space.field(p)
+        if space.count == self.count:
+            return velocity
+        place = torch.tensor(self.columns("space"), dtype=torch.long, device=p.device)
+        return velocity.new_zeros(*p.shape[:-1], self.count, p.shape[-1]).index_add(-2, place, velocity)
 
     @property
     def _form(self) -> Any:
@@ -326,8 +299,10 @@ class Joined(Group, ABC):
 def _compose(elements: Sequence[Element | None]) -> Element | None:
     """Multiply what moves the space from left to right, and keep what reorders nodes beside it."""
     found = [g for g in elements if g is not None]
-    space, nodes = (
-        reduce(matmul, parts) if (parts := [part for g in found if (part := g.part(kind)) is not None]) else None
-        for kind in _KINDS
-    )
-    return nodes if space is None else space if nodes is None else ProductElement(space, nodes)
+    spaces = [part for g in found if (part := g.part("space")) is not None]
+    orders = [part for g in found if (part := g.part("nodes")) is not None]
+    nodes = reduce(matmul, orders) if orders else None
+    if not spaces:
+        return nodes
+    space = reduce(matmul, spaces)
+    return space if nodes is None else ProductElement(space, nodes)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import comb
-from typing import Any, final
+from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
 from lightning_symmetry.exceptions import DimensionMismatch, InvalidSetting
-from lightning_symmetry.functional.polynomials import degree_of, evaluate_monomials
+from lightning_symmetry.functional.polynomials import degree_of, evaluate_monomials, list_monomials
 from lightning_symmetry.functional.precision import apply_matrix, full_precision, working_dtype
 from lightning_symmetry.groups.base import Group
 from lightning_symmetry.groups.element import Index
@@ -31,12 +31,12 @@ class PolynomialVelocity(Velocity):
     Args:
         coefficients: (B, d, M) of the monomials, in the order of ``list_monomials``.
         degree: Largest degree.
-        radius: Distance beyond which everything grows linearly.
+        radius: Distance beyond which everything grows linearly; None damps nothing: a flow may then reach infinity.
     """
 
     coefficients: Tensor
     degree: int
-    radius: float
+    radius: float | None
 
     @property
     def dim(self) -> int:
@@ -49,12 +49,16 @@ class PolynomialVelocity(Velocity):
         return self.coefficients.dtype
 
     def rate(self) -> float:
-        """Bound the Jacobian within the radius: sum over degrees e of e |c_e| radius^(e - 1), for the fastest row."""
+        """Bound the Jacobian within the radius: sum over degrees e of e |c_e| radius^(e - 1), for the fastest row.
+
+        Without a radius, within the one that damped fields have by default.
+        """
+        radius = _RADIUS if self.radius is None else self.radius
         ends = [comb(self.dim + order, order) for order in range(1, self.degree + 1)]
         parts = [(0, self.dim), *zip(ends[:-1], ends[1:], strict=True)]
         blocks = [self.coefficients[..., start:stop] for start, stop in parts]
         sizes = [
-            order * self.radius ** (order - 1) * torch.linalg.vector_norm(block.detach(), dim=(1, 2))
+            order * radius ** (order - 1) * torch.linalg.vector_norm(block.detach(), dim=(1, 2))
             for order, block in enumerate(blocks, 1)
         ]
         return float(torch.stack(sizes).sum(0).max()) if len(self) else 0.0
@@ -87,15 +91,20 @@ class PolynomialField(Group):
     ``evaluate_monomials``), so that every flow exists everywhere and for all times. The fields are not normalised, on
     purpose: their norm, the root of the sum of squared coefficients, is the evidence.
 
+    With ``count="all"`` nothing is learnt: the fields are all K = d M products of a monomial and an axis, the monomials
+    of the first axis first, as candidates for a search. In words that is ``polynomials(degree)``, where nothing is
+    damped.
+
     Args:
         degree: Largest degree of a monomial, at least 1.
         dim: Dimension d; None until ``bind``.
-        count: Number K of fields; None for one more than SO(d) has, but at most 16.
+        count: Number K of fields; "all" for one a monomial and axis; None for one more than SO(d) has, but at most 16.
         coefficients: (K, d, M) as nested lists or a tensor, which are fixed then; None for ones to be learnt.
-        affine: Whether the constant term is used; None until ``bind``.
+        affine: Whether the constant term is used; None until ``bind``, which all fields do not wait for: they use it.
         scale: Standard deviation of the initial coefficients.
         seed: Of the initial coefficients, which do not depend on torch's global generator.
-        radius: Distance from the origin up to which the fields are polynomials, in the units of the points.
+        radius: Distance from the origin up to which the fields are polynomials, in the units of the points; None damps
+            nothing, and flows may reach infinity in finite time.
 
     Raises:
         InvalidSetting: A setting makes no sense.
@@ -104,32 +113,45 @@ class PolynomialField(Group):
         >>> turn = PolynomialField(1, coefficients=[[[0, -1, 0], [1, 0, 0]]])
         >>> turn.exp(torch.tensor([[torch.pi / 2]]))(torch.tensor([[[1.0, 0.0]]])).round(decimals=4).abs()
         tensor([[[0., 1.]]])
+        >>> PolynomialField(1, dim=2, count="all").field(torch.tensor([[[3.0, 5.0]]]))[0, 0].mT
+        tensor([[3., 5., 1., 0., 0., 0.],
+                [0., 0., 0., 3., 5., 1.]])
     """
 
     def __init__(
         self,
         degree: int = 2,
         dim: int | None = None,
-        count: int | None = None,
+        count: int | Literal["all"] | None = None,
         coefficients: Sequence[Any] | Tensor | None = None,
         affine: bool | None = None,
         scale: float = _SCALE,
         seed: int = 0,
-        radius: float = _RADIUS,
+        radius: float | None = _RADIUS,
     ) -> None:
         super().__init__(dim)
-        for name, value in (("degree", degree), ("count", count)):
+        self._all = count == "all"
+        for name, value in (("degree", degree), ("count", None if self._all else count)):
             if value is not None and (not isinstance(value, int) or value < 1):
                 raise InvalidSetting(f"{name}={value}", "a positive whole number", f"Pass {name} >= 1.")
-        if not radius > 0:
+        if radius is not None and not radius > 0:
             raise InvalidSetting(f"radius={radius}", "a positive distance", "Choose the size of the data.")
-        self.degree, self.scale, self.seed, self.radius = degree, scale, seed, float(radius)
-        self._count, self._given_count, self._affine, self._given_affine = count, count, affine, affine
+        if self._all and coefficients is not None:
+            raise InvalidSetting("coefficients for all fields", "one or the other", "Leave count='all' out.")
+        self.degree, self.scale, self.seed = degree, scale, seed
+        self.radius = None if radius is None else float(radius)
+        self._count = None if isinstance(count, str) else count
+        self._given_count, self._affine, self._given_affine = self._count, affine, affine
         self.weight: nn.Parameter | None
         self.register_parameter("weight", None)
         self._given: Tensor | None
-        self.register_buffer("_given", None if coefficients is None else self._read(coefficients))
-        if self._given is not None:
+        given = None if coefficients is None else self._read(coefficients)
+        # all fields follow from the dimension, so that a state need not hold them
+        self.register_buffer("_given", given, persistent=not self._all)
+        if self._all:
+            self._affine = affine is not False
+            self.bind(dim)
+        elif self._given is not None:
             self._given_dim, self._count = self._given.shape[1], len(self._given)
             self._affine = bool(self._given[..., self._given_dim].any()) if affine is None else affine
             self.bind(dim or self._given_dim)
@@ -170,21 +192,26 @@ class PolynomialField(Group):
     @property
     def learnable(self) -> bool:
         """Whether training can change it."""
-        return self._given is None and (self.weight is None or self.weight.requires_grad)
+        return self._given is None and not self._all and (self.weight is None or self.weight.requires_grad)
 
     @property
     def sentence(self) -> str:
         """The group as the grammar reads it back."""
-        given = self._given is not None
-        settings: dict[str, Any] = {
-            "dim": None if given else self._given_dim,
-            "count": self._given_count,
-            "coefficients": None if self._given is None else self._given.tolist(),
-            "affine": self._given_affine,
-            "radius": None if self.radius == _RADIUS else self.radius,
-        }
-        words = [str(self.degree), *(f"{key}={value}" for key, value in settings.items() if value is not None)]
-        return f"polynomial_field({', '.join(words)})"
+        if self._all:
+            name, default = "polynomials", None
+            settings: dict[str, Any] = {"dim": self._given_dim}
+        else:
+            name, default = "polynomial_field", _RADIUS
+            numbers = self._given
+            settings = {
+                "dim": self._given_dim if numbers is None else None,
+                "count": self._given_count,
+                "coefficients": None if numbers is None else numbers.tolist(),
+            }
+        settings["affine"] = self._given_affine
+        used = {key: value for key, value in settings.items() if value is not None}
+        used |= {} if self.radius == default else {"radius": self.radius}
+        return f"{name}({', '.join([str(self.degree), *(f'{key}={value}' for key, value in used.items())])})"
 
     def bind(self, dim: int | None, affine: bool | None = None) -> Self:
         """Complete what was left open and make the coefficients, or check what was given."""
@@ -197,6 +224,11 @@ class PolynomialField(Group):
                 f"data in {dim} dimensions", f"{known}, where {self.sentence} acts", "Leave the dimension out."
             )
         size = comb(dim + self.degree, self.degree)
+        if self._all:
+            every = torch.eye(dim * size).unflatten(1, (dim, size))
+            self._given = every if self._affine else every[every[..., dim].sum(1) == 0]
+            self._count, self.dim = len(self._given), dim
+            return self
         if self._affine is None:
             self._affine = bool(affine) if self.weight is None else bool(self.weight[..., dim].any())
         if self._count is None:
@@ -215,6 +247,17 @@ class PolynomialField(Group):
             self.weight = nn.Parameter(start)
         self.dim = dim
         return self
+
+    def degrees(self) -> Tensor:
+        """Tell the degree of each field: the largest of a monomial whose coefficient is not zero.
+
+        Returns:
+            (K,) whole numbers.
+        """
+        numbers = self.coefficients().detach()
+        orders = [len(factors) for factors in list_monomials(numbers.shape[1], self.degree)]
+        used = (numbers != 0).any(1)
+        return (used * torch.tensor(orders, device=numbers.device)).amax(1)
 
     def coefficients(self) -> Tensor:
         """Give the coefficients, (K, d, M)."""
@@ -242,6 +285,8 @@ class PolynomialField(Group):
 
     def dump(self) -> dict[str, Any]:
         """Describe the fields as they stand."""
+        if self._all:
+            return {"sentence": self.sentence}
         sentence = f"polynomial_field({self.degree})"
         numbers = {"degree": self.degree, "radius": self.radius, "coefficients": self.coefficients()}
         return {"sentence": sentence, **numbers}

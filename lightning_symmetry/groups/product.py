@@ -13,7 +13,8 @@ from lightning_symmetry.exceptions import DimensionMismatch, InvalidSetting
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.groups.base import Group
 from lightning_symmetry.groups.element import AffineMap, Element
-from lightning_symmetry.groups.joined import SAME, Joined, ProductElement
+from lightning_symmetry.groups.joined import SAME, Joined
+from lightning_symmetry.groups.parts import ProductElement
 
 
 @final
@@ -22,7 +23,7 @@ class Product(Joined):
 
     On one space: the generators side by side, and all products of the finite parts, which must be a group again.
     ``SO(2) * translation`` is SE(2), ``SO(3) * scale`` the similarities without translations. With permutations:
-    independent movements of space and nodes.
+    independent movements of space and nodes. With ``intensity``: of space and values.
 
     Args:
         factors: At least two.

@@ -75,18 +75,18 @@ class InfinitesimalEquivariance(Loss):
     identity, but it has no interpolation error.
 
     Args:
-        method: "jvp" or "difference", see `lie_derivative`.
+        backend: "jvp" or "difference", see `lie_derivative`.
     """
 
-    def __init__(self, method: str = "jvp") -> None:
+    def __init__(self, backend: str = "jvp") -> None:
         super().__init__()
-        if method not in ("jvp", "difference"):
-            raise InvalidSetting(f"method {method!r}", "'jvp' or 'difference'", "The latter needs no jvp.")
-        self.method = method
+        if backend not in ("jvp", "difference"):
+            raise InvalidSetting(f"backend={backend!r}", "'jvp' or 'difference'", "The latter needs no jvp.")
+        self.backend = backend
 
     def forward(self, call: Call) -> Tensor:
         """Return (B,) errors; costs one forward of K * B rows (with its tangent for "jvp")."""
-        slopes = find_leaves(lie_derivative(call.f, call.x, call.symmetry, method=self.method))
+        slopes = find_leaves(lie_derivative(call.f, call.x, call.symmetry, backend=self.backend))
         outputs = find_leaves(call.y)
         terms = []
         for path, slope in slopes.items():

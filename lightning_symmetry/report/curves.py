@@ -13,7 +13,19 @@ from lightning_symmetry.discovery.evidence import (
     LARGEST_CONTROL,
     SPARE_NORM,
 )
-from lightning_symmetry.report.palette import BLUE, FAINT, GREEN, GREY, INK, ORANGE, PURPLE, VERDICTS, VERMILLION, dress
+from lightning_symmetry.report.palette import (
+    BLUE,
+    FAINT,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    VERDICTS,
+    VERMILLION,
+    dress,
+    for_words,
+)
 
 _LINES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE)
 _SMALLEST = 1e-6
@@ -35,11 +47,11 @@ def draw_evidence(axes: Any, discovery: Discovery) -> None:
     bound = ABSOLUTE_BOUND if control is None else ACCEPTED_SHARE * min(control, LARGEST_CONTROL)
     axes.axvline(bound, color=GREEN, linestyle="--", linewidth=1.4)
     axes.annotate("accepted below", (bound, 1.0), xycoords=("data", "axes fraction"), xytext=(-3, 3),
-                  textcoords="offset points", fontsize=8.5, color=GREEN, ha="right")  # fmt: skip
+                  textcoords="offset points", fontsize=8.5, color=for_words(GREEN), ha="right")  # fmt: skip
     if control is not None and math.isfinite(control):
         axes.axvline(control, color=VERMILLION, linestyle=":", linewidth=1.6)
         axes.annotate("random direction", (control, 1.0), xycoords=("data", "axes fraction"), xytext=(3, 3),
-                      textcoords="offset points", fontsize=8.5, color=VERMILLION, ha="left")  # fmt: skip
+                      textcoords="offset points", fontsize=8.5, color=for_words(VERMILLION), ha="left")  # fmt: skip
     axes.set_xscale("log")
     axes.set_xlim(floor, max([*values, control or bound, bound]) * 30)
     axes.set_ylim(len(generators) - 0.5, -0.8)
@@ -63,12 +75,13 @@ def draw_norms(axes: Any, discovery: Discovery) -> bool:
     reach = max((v for _, curve in curves for v in curve if math.isfinite(v)), default=0.0)
     for words, height, colour in _merge_labels([(g, curve[-1]) for g, curve in curves], 0.06 * reach):
         axes.annotate(words, (steps[-1], height), xytext=(6, 0), textcoords="offset points",
-                      fontsize=10, va="center", color=colour, fontweight="bold", annotation_clip=False)  # fmt: skip
+                      fontsize=10, va="center", color=for_words(colour), fontweight="bold",
+                      annotation_clip=False)  # fmt: skip
     if discovery.cap is not None:
         for share, words, colour in ((ACCEPTED_NORM, "large enough above", GREEN), (SPARE_NORM, "gone below", GREY)):
             axes.axhline(share * discovery.cap, color=colour, linestyle="--", linewidth=1.2)
             axes.annotate(words, (0.98, share * discovery.cap), xycoords=("axes fraction", "data"), xytext=(0, 3),
-                          textcoords="offset points", fontsize=8.5, color=colour, ha="right")  # fmt: skip
+                          textcoords="offset points", fontsize=8.5, color=for_words(colour), ha="right")  # fmt: skip
     axes.set_ylim(0, 1.06 * max(reach, 1.1 * ACCEPTED_NORM * (discovery.cap or 0.0), 1e-6))
     axes.grid(color=FAINT, linewidth=0.6, axis="y")
     dress(axes, "How large each generator has grown", "step", "norm")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import combinations
 from typing import Any
@@ -11,12 +12,16 @@ from torch import Tensor
 
 from lightning_symmetry.discovery.naming import axis_names
 from lightning_symmetry.functional.polynomials import degree_of, evaluate_monomials, list_monomials, write_monomial
-from lightning_symmetry.report.palette import BLUE, DIVERGING, FAINT, GREY, INK, dress
+from lightning_symmetry.report.palette import BLUE, DIVERGING, FAINT, GREY, INK, dress, for_words
 
 Velocity = Callable[[Tensor], Tensor]
 
 _ARROWS = 11
 _ANNOTATED = 9
+_SMALL = 0.05
+_SPHERE = 90
+# Elevation and azimuth, degrees.
+_VIEW = (22, 35)
 
 
 def draw_field(figure: Any, generator: Tensor, dim: int, affine: bool, backdrop: Tensor | None = None) -> None:
@@ -36,6 +41,25 @@ def draw_field(figure: Any, generator: Tensor, dim: int, affine: bool, backdrop:
         panels = figure.subplots(1, 3)
         for axes, plane in zip(panels, combinations(range(3), 2), strict=True):
             _draw_plane(axes, _velocity(matrix, dim, affine), plane, dim, None)
+    else:
+        draw_matrix(figure, matrix, dim)
+
+
+def draw_flow(figure: Any, generator: Tensor, dim: int, affine: bool, backdrop: Tensor | None = None) -> None:
+    """Draw a generator in one panel: arrows in a plane or on a sphere, else its numbers.
+
+    Args:
+        figure: A matplotlib (sub)figure to fill.
+        generator: (n, n), or (d, M) coefficients of a polynomial field; of any norm, arrows are scaled to fit.
+        dim: Dimension d of the space.
+        affine: Whether the generator is homogeneous.
+        backdrop: (H, W) image in [0, 1], drawn faintly below, with the vertical axis pointing down.
+    """
+    matrix = generator.detach().to("cpu", torch.float64)
+    if dim == 2:
+        _draw_plane(figure.subplots(), _velocity(matrix, dim, affine), (0, 1), dim, backdrop)
+    elif dim == 3 and len(matrix) == matrix.shape[1]:
+        _draw_sphere(figure.subplots(subplot_kw={"projection": "3d"}), _velocity(matrix, dim, affine))
     else:
         draw_matrix(figure, matrix, dim)
 
@@ -81,6 +105,30 @@ def _draw_plane(axes: Any, velocity: Velocity, plane: tuple[int, int], dim: int,
     dress(axes, "", names[plane[0]], names[plane[1]])
 
 
+def _draw_sphere(axes: Any, velocity: Velocity) -> None:
+    """Arrows at points of the unit sphere, those behind in grey."""
+    index = torch.arange(_SPHERE, dtype=torch.float64)
+    height = 1 - (2 * index + 1) / _SPHERE
+    turn, radius = index * math.pi * (3 - math.sqrt(5)), (1 - height.square()).sqrt()
+    points = torch.stack((radius * turn.cos(), radius * turn.sin(), height), 1)
+    flow = velocity(points)
+    flow = flow / max(float(flow.norm(dim=-1).max()), 1e-12)
+    view = torch.tensor([math.cos(math.radians(e)) for e in _VIEW], dtype=torch.float64)
+    towards = torch.tensor([view[0] * view[1], view[0] * math.sin(math.radians(_VIEW[1])),
+                            math.sin(math.radians(_VIEW[0]))], dtype=torch.float64)  # fmt: skip
+    for front, colour in ((False, FAINT), (True, BLUE)):
+        kept = ((points @ towards) > 0) == front
+        axes.quiver(*points[kept].T.numpy(), *(0.5 * flow[kept]).T.numpy(), color=colour, linewidth=1.3,
+                    arrow_length_ratio=0.4)  # fmt: skip
+    axes.view_init(*_VIEW)
+    axes.set_box_aspect((1, 1, 1), zoom=1.15)
+    for name in "xyz":
+        getattr(axes, f"set_{name}lim")(-1.2, 1.2)
+        getattr(axes, f"set_{name}ticks")([-1, 0, 1])
+        getattr(axes, f"set_{name}label")(name, fontsize=10, color=INK, labelpad=-6)
+    axes.tick_params(labelsize=7, colors=for_words(GREY), pad=-2)
+
+
 def draw_matrix(figure: Any, generator: Tensor, dim: int) -> None:
     """Draw the entries of a generator as a heat map, with numbers where they fit.
 
@@ -91,24 +139,24 @@ def draw_matrix(figure: Any, generator: Tensor, dim: int) -> None:
     """
     matrix, axes = generator.detach().to("cpu", torch.float64), figure.subplots()
     largest = max(float(matrix.abs().max()), 1e-12)
+    names = [*axis_names(dim), "shift"]
+    sources = names[: matrix.shape[1]]
+    if matrix.shape[0] != matrix.shape[1]:
+        sources = [write_monomial(m, names) or "shift" for m in list_monomials(dim, degree_of(dim, matrix.shape[1]))]
+        if len(sources) > _ANNOTATED:
+            # of many monomials a readable field has few
+            used = matrix.abs().amax(0) >= _SMALL * largest
+            matrix, sources = matrix[:, used], [name for name, kept in zip(sources, used.tolist(), strict=True) if kept]
     axes.imshow((matrix / largest).numpy(), cmap=DIVERGING, vmin=-1.9, vmax=1.9)
     rows, columns = matrix.shape
-    size = 11 if columns <= 4 else 8
     if columns <= _ANNOTATED:
-        for i in range(rows):
-            for j in range(columns):
-                value = float(matrix[i, j])
-                if abs(value) >= 0.05 * largest:
-                    axes.text(j, i, f"{value:.2g}", ha="center", va="center", fontsize=size, color=INK)
-        names = [*axis_names(dim), "shift"]
-        sources = names[:columns]
-        if rows != columns:
-            sources = [write_monomial(m, names) or "shift" for m in list_monomials(dim, degree_of(dim, columns))]
+        for i, j in (matrix.abs() >= _SMALL * largest).nonzero().tolist():
+            words = f"{float(matrix[i, j]):.2g}".replace("-", "\u2212")
+            number = axes.text(j, i, words, ha="center", va="center", fontsize=11 if columns <= 4 else 8, color=INK)
+            number.set_in_layout(False)
         axes.set_xticks(range(columns), sources)
         axes.set_yticks(range(rows), names[:rows])
-    for edge in range(rows + 1):
-        axes.axhline(edge - 0.5, color=FAINT, linewidth=0.5)
-    for edge in range(columns + 1):
-        axes.axvline(edge - 0.5, color=FAINT, linewidth=0.5)
+    axes.hlines([i - 0.5 for i in range(1, rows)], -0.5, columns - 0.5, color=FAINT, linewidth=0.5)
+    axes.vlines([j - 0.5 for j in range(1, columns)], -0.5, rows - 0.5, color=FAINT, linewidth=0.5)
     dress(axes, "", "from", "to")
-    axes.tick_params(length=0, colors=GREY)
+    axes.tick_params(length=0, colors=for_words(GREY))

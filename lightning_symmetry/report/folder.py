@@ -8,19 +8,20 @@ from typing import Any
 
 from lightning_symmetry.archive import writing_into
 from lightning_symmetry.discovery import Discovery, LearntLaw
-from lightning_symmetry.report.laws import draw_law
-from lightning_symmetry.report.plots import draw_discovery
+from lightning_symmetry.report.page import write_page
+from lightning_symmetry.report.pictures import FILES, draw_pictures
 
-PICTURE = "symmetry.png"
+PAGE = "report.html"
 _log = logging.getLogger(__name__)
 
 
 def write_report(discovery: Discovery | LearntLaw, folder: str | Path, samples: Any = None) -> Path:
-    """Write ``symmetry.yaml``, ``symmetry.safetensors``, ``report.json`` and, with matplotlib, ``symmetry.png``.
+    """Write what was found, ``report.html`` and, with matplotlib, the pictures that apply.
 
-    A learnt law leaves ``law.json`` instead of ``report.json``.
-
-    Every callback accepts the folder in place of a sentence. Nothing is pickled.
+    ``symmetry.yaml``, ``symmetry.safetensors`` and ``report.json`` (``law.json`` of a learnt law) are what every
+    callback accepts in place of a sentence; nothing is pickled. ``report.html`` is one file that needs no other.
+    ``symmetry.png`` shows all on one slide; ``spectrum.png``, ``fields.png``, ``orbits.png`` and ``algebra.png`` one
+    thing each. Those of an earlier report in the same folder are replaced or, where they no longer apply, removed.
 
     Args:
         discovery: What was found, or a learnt law.
@@ -34,10 +35,13 @@ def write_report(discovery: Discovery | LearntLaw, folder: str | Path, samples: 
         InvalidSetting: It cannot be written.
     """
     folder = discovery.save(folder)
-    figure = draw_law(discovery, samples) if isinstance(discovery, LearntLaw) else draw_discovery(discovery, samples)
-    if figure is None:
-        _log.info("No picture in %s: matplotlib is not installed (pip install 'lightning-symmetry[recipes]').", folder)
-        return folder
+    pictures = draw_pictures(discovery, samples)
+    if not pictures:
+        _log.info("No pictures in %s: matplotlib is not installed (pip install 'lightning-symmetry[recipes]').", folder)
     with writing_into(folder):
-        figure.savefig(folder / PICTURE, dpi=130)
+        for file in set(FILES) - {picture.file for picture in pictures}:
+            (folder / file).unlink(missing_ok=True)
+        for picture in pictures:
+            (folder / picture.file).write_bytes(picture.png)
+        (folder / PAGE).write_text(write_page(discovery, pictures), encoding="utf-8")
     return folder

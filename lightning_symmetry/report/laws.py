@@ -14,7 +14,18 @@ from lightning_symmetry.discovery import LearntLaw, width_key
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.paths import get_leaf
 from lightning_symmetry.report.orbits import shows_images, take_samples, to_grey
-from lightning_symmetry.report.palette import BLUE, FAINT, GREEN, GREY, INK, ORANGE, PURPLE, VERMILLION, dress
+from lightning_symmetry.report.palette import (
+    BLUE,
+    FAINT,
+    GREEN,
+    GREY,
+    INK,
+    ORANGE,
+    PURPLE,
+    VERMILLION,
+    dress,
+    for_words,
+)
 
 _LINES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, GREY)
 _STYLES = ("-", "--", ":")
@@ -82,14 +93,14 @@ def _draw_courses(axes: Any, law: LearntLaw) -> None:
         axes.plot(steps[: len(curve)], curve, linewidth=2, **_style(index))
         ends.append((curve[-1], g.name, _style(index)["color"]))
     if not ends:
-        axes.text(0.5, 0.5, "no curves were kept", ha="center", color=GREY, transform=axes.transAxes)
+        axes.text(0.5, 0.5, "no curves were kept", ha="center", color=for_words(GREY), transform=axes.transAxes)
     else:
         axes.set_ylim(bottom=0)
         low, high = axes.get_ylim()
         heights = _spread([height for height, _, _ in ends], 0.055 * (high - low))
         for (height, name, colour), place in zip(ends, heights, strict=True):
             axes.annotate(name, (steps[-1], height), xytext=(1.02, place), textcoords=axes.get_yaxis_transform(),
-                          fontsize=10, va="center", color=colour, annotation_clip=False)  # fmt: skip
+                          fontsize=10, va="center", color=for_words(colour), annotation_clip=False)  # fmt: skip
     axes.grid(color=FAINT, linewidth=0.6, axis="y")
     dress(axes, "How the half-widths grew", "step", "half-width")
 

@@ -12,7 +12,7 @@ from lightning_symmetry.actions import Image
 from lightning_symmetry.discovery.naming import axis_names
 from lightning_symmetry.functional.spans import canonical_fields, is_rotation_like, unit_speed
 from lightning_symmetry.paths import find_leaves, get_leaf, replace_leaves
-from lightning_symmetry.report.palette import FAINT, GREY, INK, SAMPLES, dress
+from lightning_symmetry.report.palette import FAINT, GREY, INK, SAMPLES, dress, for_words
 from lightning_symmetry.symmetry import Symmetry
 
 SHOWN = 3
@@ -20,6 +20,7 @@ _FRAMES = 7
 _FINE = 81
 _MOST_POINTS = 12
 _GAP = 2
+_PLANAR = 0.98
 
 
 def take_samples(x: Any, symmetry: Symmetry, count: int = SHOWN) -> Any:
@@ -85,7 +86,16 @@ def to_grey(images: Tensor) -> Tensor:
     return (grey - low) / (high - low).clamp_min(1e-12)
 
 
-def draw_orbit(figure: Any, x: Any, symmetry: Symmetry, index: int) -> None:
+def has_orbits(symmetry: Symmetry, x: Any) -> bool:
+    """Whether what moves of an input can be drawn: images, or tensors made of points of the group's space."""
+    if shows_images(symmetry):
+        return True
+    path, action = symmetry.input.moving[0]
+    leaf = get_leaf(x, path or "")
+    return leaf.is_floating_point() and not leaf.shape[-1] % (symmetry.group.dim or leaf.shape[-1])
+
+
+def draw_orbit(figure: Any, x: Any, symmetry: Symmetry, index: int, legend: bool = True) -> None:
     """Draw the orbit of up to three samples: a strip of images, or curves.
 
     Args:
@@ -93,6 +103,7 @@ def draw_orbit(figure: Any, x: Any, symmetry: Symmetry, index: int) -> None:
         x: Input structure of a few rows.
         symmetry: Group and actions.
         index: Of the generator.
+        legend: Whether the colours of curves are explained.
     """
     reach, angular = choose_span(symmetry, index)
     path = symmetry.input.moving[0][0] or ""
@@ -105,7 +116,7 @@ def draw_orbit(figure: Any, x: Any, symmetry: Symmetry, index: int) -> None:
     moved = get_leaf(follow_orbit(x, symmetry, index, steps), path).detach().float().cpu()
     rows, dim = len(symmetry.leading(x)), symmetry.group.dim or moved.shape[-1]
     curves = moved.reshape(rows, _FINE, -1, dim)[:, :, :_MOST_POINTS].transpose(1, 2)
-    _draw_curves(figure, curves, dim)
+    _draw_curves(figure, curves, dim, legend)
 
 
 def _draw_strip(axes: Any, frames: Tensor, steps: Tensor, angular: bool) -> None:
@@ -147,14 +158,11 @@ def _frame(left: float, top: float, width: float, height: float) -> Any:
     return Rectangle((left, top), width, height, fill=False, edgecolor=SAMPLES[1], linewidth=1.8, clip_on=False)
 
 
-def _draw_curves(figure: Any, curves: Tensor, dim: int) -> None:
-    """Draw (samples, points, steps, d) curves; beyond three dimensions in the two main directions of the orbit."""
+def _draw_curves(figure: Any, curves: Tensor, dim: int, legend: bool) -> None:
+    """Draw (samples, points, steps, d) curves; beyond three dimensions in the plane in which they move most."""
     names = axis_names(dim)
     if dim > 3:
-        centred = curves - curves.mean(2, keepdim=True)
-        _, _, directions = torch.linalg.svd(centred.reshape(-1, dim), full_matrices=False)
-        curves = curves @ directions[:2].mT
-        names = ["first main direction", "second main direction"]
+        curves, names = _project(curves, names)
     elif dim == 1:
         steps = torch.linspace(-1, 1, curves.shape[2]).expand(curves.shape[:3])
         curves = torch.stack((steps, curves[..., 0]), -1)
@@ -170,7 +178,7 @@ def _draw_curves(figure: Any, curves: Tensor, dim: int) -> None:
             axes.plot(*start, "o", color=SAMPLES[i % 3], markersize=7, markeredgecolor="white", label=label)
     if solid:
         axes.set_xlabel(names[0]), axes.set_ylabel(names[1]), axes.set_zlabel(names[2])
-        axes.tick_params(labelsize=8, colors=GREY)
+        axes.tick_params(labelsize=8, colors=for_words(GREY))
         axes.set_box_aspect((1, 1, 1), zoom=0.95)
         reach = float(curves.abs().max())
         axes.set_xlim(-reach, reach), axes.set_ylim(-reach, reach), axes.set_zlim(-reach, reach)
@@ -184,9 +192,22 @@ def _draw_curves(figure: Any, curves: Tensor, dim: int) -> None:
             margin = 0.06 * (high - low) + 1e-6
             axes.set_xlim(low - margin, high + margin), axes.set_ylim(low - margin, high + margin)
             axes.set_aspect("equal")
+    if not legend:
+        return
     place = (
         {"loc": "upper right", "bbox_to_anchor": (0.02, 1.0)}
         if solid
         else {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
     )
     axes.legend(fontsize=9, frameon=False, labelcolor=INK, handletextpad=0.2, **place)
+
+
+def _project(curves: Tensor, names: list[str]) -> tuple[Tensor, list[str]]:
+    """Choose two axes where nearly all of the motion is in them, else its two main directions."""
+    centred = (curves - curves.mean(2, keepdim=True)).reshape(-1, curves.shape[-1])
+    motion = centred.square().sum(0)
+    best = motion.topk(2).indices.sort().values
+    if float(motion[best].sum()) >= _PLANAR * float(motion.sum()):
+        return curves[..., best], [names[i] for i in best.tolist()]
+    _, _, directions = torch.linalg.svd(centred, full_matrices=False)
+    return curves @ directions[:2].mT, ["first main direction", "second main direction"]

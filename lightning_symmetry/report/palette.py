@@ -14,9 +14,21 @@ VERDICTS = {
     "absent": GREY,
     "undecided": ORANGE,
 }
-INK, FAINT = "#222222", "#DDDDDD"
+INK, FAINT, SLATE = "#222222", "#DDDDDD", "#59626B"
+# Words need more contrast than lines do: at least 4.5 to white.
+_WORDS = {GREEN: "#00694B", ORANGE: "#8A5300", GREY: SLATE, VERMILLION: "#A84A00", PURPLE: "#9A3F73"}
 # Both ends stay distinct for every common kind of colour blindness.
 DIVERGING = "PuOr"
+
+
+def for_words(colour: str) -> str:
+    """Darken a colour until words in it can be read on white.
+
+    Example:
+        >>> for_words(GREEN), for_words(INK)
+        ('#00694B', '#222222')
+    """
+    return _WORDS.get(colour, colour)
 
 
 def dress(axes: Any, title: str = "", xlabel: str = "", ylabel: str = "") -> None:

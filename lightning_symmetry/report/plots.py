@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import textwrap
 from importlib.util import find_spec
 from typing import Any
 
@@ -12,16 +10,17 @@ from torch import Tensor
 
 from lightning_symmetry.discovery import Discovery
 from lightning_symmetry.discovery.naming import name_in
-from lightning_symmetry.paths import get_leaf
+from lightning_symmetry.discovery.spectrum import Spectrum
 from lightning_symmetry.report.curves import draw_evidence, draw_losses, draw_norms
 from lightning_symmetry.report.fields import draw_field, draw_matrix
-from lightning_symmetry.report.orbits import choose_span, draw_orbit, shows_images, take_samples, to_grey
-from lightning_symmetry.report.palette import GREY, INK, VERDICTS
-from lightning_symmetry.rows import Rows
-from lightning_symmetry.symmetry import Symmetry
+from lightning_symmetry.report.formulas import name_found
+from lightning_symmetry.report.orbits import choose_span, draw_orbit, has_orbits, shows_images
+from lightning_symmetry.report.palette import GREY, INK, VERDICTS, for_words
+from lightning_symmetry.report.sheets import choose_samples, draw_fields, draw_orbits, new_sheet, sentence_case, wrap
+from lightning_symmetry.report.spectra import draw_spectrum
 
 MOST_GENERATORS = 6
-_WIDTH, _ROW, _FOOT = 13.0, 3.1, 3.4
+_WIDTH, _ROW, _FOOT, _MAIN = 13.0, 3.1, 3.4, 5.0
 # Shares of field, orbit and matrix, by what is moved: images, or spaces of so many dimensions (4: four or more).
 _WIDTHS: dict[int | str, list[float]] = {
     "image": [1.0, 1.95, 0.05],
@@ -33,7 +32,7 @@ _WIDTHS: dict[int | str, list[float]] = {
 
 
 def draw_discovery(discovery: Discovery, samples: Any = None) -> Any:
-    """Draw each generator's field and orbit, the evidence, and the curves of training.
+    """Draw each generator's field and orbit, the evidence, and the curves of training; of an extraction, the spectrum.
 
     The generators are those of ``discovery.symmetry``: the readable basis of the accepted ones, or the learnt ones
     where none was accepted. Pyplot and its global state are not touched.
@@ -47,28 +46,52 @@ def draw_discovery(discovery: Discovery, samples: Any = None) -> Any:
     """
     if find_spec("matplotlib") is None:
         return None
-    from matplotlib.figure import Figure
-
-    symmetry = discovery.symmetry
-    shown = min(symmetry.group.count, MOST_GENERATORS)
-    # the nodes of graphs are too many and too uneven for a row of curves
-    few = None if samples is None or Rows.of(samples).are_ragged else take_samples(samples, symmetry)
-    backdrop = None
-    if few is not None and shows_images(symmetry):
-        backdrop = to_grey(get_leaf(few, symmetry.input.moving[0][0] or "")[:1])[0]
-    title = _wrap(discovery.conclusion[0].upper() + discovery.conclusion[1:], 108)
-    head = 0.55 + 0.25 * title.count("\n")
-    notes = [_wrap(note, 150) for note in (*discovery.notes, *_count_hidden(symmetry, shown))]
-    tail = 0.1 + 0.22 * sum(note.count("\n") + 1 for note in notes)
-    figure: Any = Figure(figsize=(_WIDTH, head + _ROW * shown + _FOOT + tail), layout="constrained", facecolor="white")
-    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.08)
+    few, backdrop = choose_samples(discovery, samples)
+    spectrum = discovery.spectrum
+    if spectrum is not None:
+        return _draw_extraction(discovery, spectrum, few, backdrop)
+    shown = min(discovery.symmetry.group.count, MOST_GENERATORS)
+    title, head, notes, tail = _frame(discovery, shown)
+    figure = new_sheet(head + _ROW * shown + _FOOT + tail, _WIDTH)
     parts = figure.subfigures(shown + 3, 1, height_ratios=[head, *[_ROW] * shown, _FOOT, tail])
-    parts[0].text(0.01, 0.5, title, fontsize=14, fontweight="bold", color=INK, va="center")
+    _write(parts[0], title, parts[-1], notes)
     for index in range(shown):
         _draw_generator(parts[1 + index], discovery, index, few, backdrop)
-    _draw_foot(parts[-2], discovery)
-    parts[-1].text(0.01, 0.5, "\n".join(notes), fontsize=10, color=GREY, va="center")
+    draw_training(parts[-2], discovery)
     return figure
+
+
+def _draw_extraction(discovery: Discovery, spectrum: Spectrum, few: Any, backdrop: Tensor | None) -> Any:
+    """Draw the spectrum beside the fields, and the first orbits below."""
+    found = len(discovery.canonical_names)
+    shown = min(found, MOST_GENERATORS)
+    title, head, notes, tail = _frame(discovery, shown)
+    orbits = shown > 0 and few is not None and has_orbits(discovery.symmetry, few)
+    heights = [head, _MAIN, *[_ROW] * orbits, tail]
+    figure = new_sheet(sum(heights), _WIDTH)
+    parts = figure.subfigures(len(heights), 1, height_ratios=heights)
+    _write(parts[0], title, parts[-1], notes)
+    left, right = parts[1].subfigures(1, 2, width_ratios=[1.25, 1.0]) if shown else (parts[1], None)
+    draw_spectrum(left.subplots(), spectrum, name_found(discovery))
+    if right is not None:
+        columns = 1 if shown == 1 else 2 if shown <= 4 else 3
+        draw_fields(right, discovery, shown, columns, backdrop, _WIDTH / 2.25)
+    if orbits:
+        columns = min(found, 3 if shows_images(discovery.symmetry) else 4)
+        draw_orbits(parts[2], discovery, few, columns, columns, _WIDTH)
+    return figure
+
+
+def _frame(discovery: Discovery, shown: int) -> tuple[str, float, list[str], float]:
+    """The title and the notes, and the height that each needs."""
+    title = wrap(sentence_case(discovery.conclusion), 108)
+    notes = [wrap(note, 150) for note in (*discovery.notes, *_count_hidden(discovery, shown))]
+    return title, 0.55 + 0.25 * title.count("\n"), notes, 0.1 + 0.22 * sum(note.count("\n") + 1 for note in notes)
+
+
+def _write(top: Any, title: str, bottom: Any, notes: list[str]) -> None:
+    top.text(0.01, 0.5, title, fontsize=14, fontweight="bold", color=INK, va="center")
+    bottom.text(0.01, 0.5, "\n".join(notes), fontsize=10, color=for_words(GREY), va="center")
 
 
 def _draw_generator(figure: Any, discovery: Discovery, index: int, few: Any, backdrop: Tensor | None) -> None:
@@ -76,7 +99,7 @@ def _draw_generator(figure: Any, discovery: Discovery, index: int, few: Any, bac
     generator, dim = group.coefficients()[index], group.dim or group.coefficients().shape[1]
     if discovery.accepted:
         naming = discovery.canonical_names[index]
-        title, colour = f"{naming[0].upper()}{naming[1:]}", VERDICTS["accepted"]
+        title, colour = sentence_case(naming), VERDICTS["accepted"]
     else:
         evidence = discovery.generators[index]
         name = name_in(group, generator).name
@@ -84,18 +107,20 @@ def _draw_generator(figure: Any, discovery: Discovery, index: int, few: Any, bac
         colour = VERDICTS[evidence.verdict]
     pictures = shows_images(symmetry)
     left, middle, right = figure.subfigures(1, 3, width_ratios=_WIDTHS["image" if pictures else min(dim, 4)])
-    left.suptitle(_wrap(title, 60 if dim == 3 else 36), fontsize=12, fontweight="bold", color=colour, x=0.03, ha="left")
+    left.suptitle(
+        wrap(title, 60 if dim == 3 else 36), fontsize=12, fontweight="bold", color=for_words(colour), x=0.03, ha="left"
+    )
     if float(torch.linalg.matrix_norm(generator)) < 1e-9:
-        left.text(0.5, 0.5, "vanished", ha="center", color=GREY)
+        left.text(0.5, 0.5, "vanished", ha="center", color=for_words(GREY))
         return
     draw_field(left, generator, dim, group.affine, backdrop)
     if dim == 3:
-        left.text(0.03, 0.02, "arrows: within the plane; colour: out of it", fontsize=9, color=GREY)
+        left.text(0.03, 0.02, "arrows: within the plane; colour: out of it", fontsize=9, color=for_words(GREY))
     if not pictures and dim <= 3:
         right.suptitle("Generator", fontsize=11, color=INK, x=0.05, ha="left")
         draw_matrix(right, generator, dim)
     if few is None:
-        middle.text(0.5, 0.5, "no samples were given, so no orbits", ha="center", color=GREY)
+        middle.text(0.5, 0.5, "no samples were given, so no orbits", ha="center", color=for_words(GREY))
         return
     reach, angular = choose_span(symmetry, index)
     what = "up to half a turn either way" if angular else f"coefficients up to {reach:g} either way"
@@ -103,8 +128,13 @@ def _draw_generator(figure: Any, discovery: Discovery, index: int, few: Any, bac
     draw_orbit(middle, few, symmetry, index)
 
 
-def _draw_foot(figure: Any, discovery: Discovery) -> None:
-    """Evidence, and the curves where training left any."""
+def draw_training(figure: Any, discovery: Discovery) -> None:
+    """Draw the evidence, and the curves where training left any.
+
+    Args:
+        figure: A matplotlib (sub)figure.
+        discovery: What was found.
+    """
     curves = [draw for draw, there in zip((draw_norms, draw_losses), _has_curves(discovery), strict=True) if there]
     panels = figure.subplots(1, 1 + len(curves), squeeze=False)[0]
     draw_evidence(panels[0], discovery)
@@ -119,11 +149,6 @@ def _has_curves(discovery: Discovery) -> tuple[bool, bool]:
     return enough and norms, enough and any(key != "step" and not key.startswith("norm_") for key in history)
 
 
-def _wrap(text: str, width: int) -> str:
-    """Break lines, but never within brackets."""
-    return textwrap.fill(re.sub(r"\([^)]*\)", lambda m: m[0].replace(" ", "\u00a0"), text), width)
-
-
-def _count_hidden(symmetry: Symmetry, shown: int) -> list[str]:
-    hidden = symmetry.group.count - shown
-    return [f"{hidden} further generators are not drawn."] if hidden else []
+def _count_hidden(discovery: Discovery, shown: int) -> list[str]:
+    total = discovery.symmetry.group.count if discovery.spectrum is None else len(discovery.canonical_names)
+    return [f"{total - shown} further generators are not drawn."] if total > shown else []

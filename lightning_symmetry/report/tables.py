@@ -100,10 +100,11 @@ def print_discovery(
 def _numeric(header: Sequence[str], rows: Sequence[Sequence[str]]) -> set[str]:
     """Columns of numbers only."""
     columns = {name: [row[i] for row in rows] for i, name in enumerate(header)}
-    return {name for name, cells in columns.items() if all(cell == "-" or _is_number(cell) for cell in cells)}
+    return {name for name, cells in columns.items() if all(cell == "-" or is_number(cell) for cell in cells)}
 
 
-def _is_number(cell: str) -> bool:
+def is_number(cell: str) -> bool:
+    """Whether a cell is a number."""
     try:
         float(cell)
     except ValueError:

@@ -38,6 +38,13 @@ def width_bounds(group: Group, pictures: bool = False) -> Tensor:
     if not group.linear:
         return torch.full((group.count,), LARGEST)
     basis = group.basis().detach()
+    if group.part("values") not in (None, group):
+        bounds = basis.new_full((group.count,), LARGEST)
+        for kind in ("space", "values"):
+            place, part = group.columns(kind), group.part(kind)
+            if part is not None:
+                bounds[place] = torch.minimum(bounds[place], width_bounds(part, pictures).to(bounds))
+        return bounds
     turns = (basis @ basis @ basis + basis).abs().amax((1, 2)) < 1e-4 * basis.abs().amax((1, 2))
     shifts = (basis[:, :-1, :-1] == 0).all(2).all(1) if group.affine else torch.zeros_like(turns)
     shift, factor = (LARGEST_SHIFT, LARGEST_FACTOR) if pictures else (LARGEST, LARGEST)

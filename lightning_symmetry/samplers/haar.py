@@ -84,7 +84,7 @@ class Haar(Sampler):
             return group.exp(active.flatten(0, 1)), weights
         g: Element = self._draw(space, active, rng)
         if nodes is not None:
-            g = ProductElement(g, nodes.exp(active[..., :0].flatten(0, 1)))
+            g = ProductElement(g, nodes.exp(active[..., :0].flatten(0, 1)), coordinates=g.coordinates)
         return g if finite is None else g @ finite, weights
 
     def _draw(self, space: Group, active: Tensor, rng: Rng) -> AffineMap:
@@ -109,9 +109,11 @@ class Haar(Sampler):
 
 def _check(group: Group, shift: float) -> None:
     space = group.part("space")
-    if space is None:
+    if space is None and group.part("values") is None:
         return
-    if space.dim is None:
+    if space is None or group.part("values") is not None:
+        known = False
+    elif space.dim is None:
         known = space.structure in ("skew", "rigid") or isinstance(space, (Translation, Product, Union))
     else:
         known = not space.count or read_rigid(space) is not None or isinstance(space, Translation) and shift > 0

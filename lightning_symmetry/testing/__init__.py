@@ -1,7 +1,7 @@
 """Contracts: the laws of every noun, as test classes to inherit.
 
-Whoever adds a group, an element, an action, a sampler, a loss, a balancer or a callback subclasses its contract in a
-test file, names the class under test by ``subject`` and makes one; pytest collects the laws.
+Whoever adds a group, an element, an action, a sampler, a loss, a balancer, a metric or a callback subclasses its
+contract in a test file, names the class under test by ``subject`` and makes one; pytest collects the laws.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from lightning_symmetry.testing.callbacks import CallbackContract
 from lightning_symmetry.testing.elements import ElementContract
 from lightning_symmetry.testing.groups import GroupContract
 from lightning_symmetry.testing.losses import LossContract
+from lightning_symmetry.testing.metrics import MetricContract
 from lightning_symmetry.testing.samplers import SamplerContract
 
 __all__ = [
@@ -23,5 +24,6 @@ __all__ = [
     "ElementContract",
     "GroupContract",
     "LossContract",
+    "MetricContract",
     "SamplerContract",
 ]

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from lightning_symmetry.exceptions import DimensionMismatch
-from lightning_symmetry.groups import Element, Group, by_name, restore
+from lightning_symmetry.groups import Element, Group, ValueMap, by_name, restore
+from lightning_symmetry.groups.element import Kind
 from lightning_symmetry.testing.base import Contract, UntouchedGenerator, require
 
 _NODES = 4
@@ -118,9 +119,14 @@ class GroupContract(Contract):
             if not group.linear:
                 p = self._points(dtype)
                 assert_close(g(p), self._follow(group, t, p), atol=tolerance, rtol=tolerance)
-            elif group.part("space") is not None:
+            elif group.part("nodes") is not group:
                 expected = torch.matrix_exp(torch.einsum("bk,kij->bij", t, group.basis().to(dtype)))
-                assert_close(self._matrix(g), expected, atol=tolerance, rtol=tolerance)
+                matrix, values = self._matrix(g), g.part("values")
+                size = matrix.shape[-1]
+                assert_close(matrix, expected[:, :size, :size], atol=tolerance, rtol=tolerance)
+                if size < expected.shape[-1]:
+                    require(isinstance(values, ValueMap), "the last rows and columns change values")
+                    assert_close(self._matrix(values or g), expected[:, size:, size:], atol=tolerance, rtol=tolerance)
             require(g.coordinates is not None and torch.equal(g.coordinates, t), "exp keeps its coordinates")
 
     def _follow(self, group: Group, t: Tensor, p: Tensor, steps: int = 400) -> Tensor:
@@ -143,7 +149,8 @@ class GroupContract(Contract):
         group = self._bound()
         numbers = group.coefficients().detach()
         if group.linear:
-            size = self.dim + group.affine
+            # beside a space, values have a block of their own
+            size = self.dim + group.affine + 2 * (group.part("values") not in (None, group))
             require(torch.equal(group.basis(), group.coefficients()), "the coefficients are the basis")
             require(numbers.shape == (group.count, size, size), "the basis is (K, n, n)")
             require(not group.affine or not bool(numbers[:, -1].any()), "the last row of a homogeneous one is zero")
@@ -158,6 +165,19 @@ class GroupContract(Contract):
             t, p = self._coordinates(group), self._points()
             assert_close(group.fix().exp(t)(p), group.exp(t)(p), atol=1e-6, rtol=1e-6)
             require(not group.fix().learnable, "a fixed group is not learnable")
+
+    def test_parts(self) -> None:
+        """Each part has the generators that its columns name, and moves as they do."""
+        group = self._bound()
+        t = self._coordinates(group)
+        kinds: tuple[Kind, ...] = ("space", "nodes", "values")
+        for kind in kinds:
+            part, moved, columns = group.part(kind), group.exp(t).part(kind), group.columns(kind)
+            require((part is None) == (moved is None), "elements move what the group moves")
+            require(len(columns) == (0 if part is None else part.count), "a part has a column for each generator")
+            if part is not None and moved is not None:
+                p = self.rng(100).normal(self.rows, _NODES, 1 if kind == "values" else self.dim, dtype=torch.float64)
+                assert_close(part.exp(t[:, columns])(p), moved(p), atol=1e-9, rtol=1e-9)
 
     def test_field_is_linear_in_the_coordinates(self) -> None:
         """A combination of generators has the combination of their fields."""

@@ -8,7 +8,7 @@ from lightning_symmetry.actions import Image, Points, Vector
 from lightning_symmetry.exceptions import DimensionMismatch, InvalidSetting
 from lightning_symmetry.functional.polynomials import list_monomials
 from lightning_symmetry.functional.random import Rng
-from lightning_symmetry.groups import SO, Affine, Element, Flow, Group, PolynomialField
+from lightning_symmetry.groups import SO, Affine, Element, Flow, Group, PolynomialField, by_name, restore
 from lightning_symmetry.testing import ElementContract, GroupContract
 
 
@@ -45,6 +45,24 @@ class TestGivenField(TestPolynomialField):
 
     def make(self) -> Group:
         return PolynomialField(2, coefficients=[[[0, -1, 0, 0.1, 0, 0], [1, 0, 0, 0, 0, -0.1]]])
+
+
+class TestAllFields(TestPolynomialField):
+    affine = None
+
+    def make(self) -> Group:
+        return by_name("polynomials(2, radius=4.0)")
+
+    def _coordinates(self, group: Group, counter: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+        # twelve quadratic fields at once are fast
+        return 0.2 * super()._coordinates(group, counter, dtype)
+
+
+class TestAllFieldsOfSpaceWithoutConstants(TestAllFields):
+    dim = 3
+
+    def make(self) -> Group:
+        return PolynomialField(1, count="all", affine=False, radius=None)
 
 
 def quadratic(*terms: tuple[int, tuple[int, ...], float]) -> PolynomialField:
@@ -170,11 +188,50 @@ def test_fields_are_no_matrices() -> None:
 @pytest.mark.parametrize(
     "settings",
     [{"degree": 0}, {"degree": 2, "count": 0}, {"degree": 2, "radius": 0.0}]
+    + [{"degree": 1, "count": "all", "coefficients": [[[0.0, 1.0]]]}, {"degree": 1, "count": "some"}]
     + [{"degree": 2, "coefficients": [[[1.0]]]}, {"degree": 1, "coefficients": [[[float("inf"), 0.0]]]}],
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict) -> None:
     with pytest.raises(InvalidSetting):
         PolynomialField(**settings)
+
+
+def test_all_fields_are_all_products_of_a_monomial_and_an_axis() -> None:
+    group = by_name("polynomials(2)").bind(2)
+    p = 20 * normal(3, 4, 2)
+    x, y = p.unbind(-1)
+    monomials, zero = torch.stack((x, y, torch.ones_like(x), x * x, x * y, y * y), -1), torch.zeros(3, 4, 6)
+    # far from the origin too: nothing is damped
+    expected = torch.stack((torch.cat((monomials, zero), -1), torch.cat((zero, monomials), -1)), -1)
+    torch.testing.assert_close(group.field(p), expected.double(), rtol=0, atol=0)
+    assert group.degrees().tolist() == 2 * [1, 1, 0, 2, 2, 2]
+    assert not group.learnable and group.affine and not list(group.parameters())
+
+
+def test_all_fields_without_constants_stay_at_the_origin() -> None:
+    group = by_name("polynomials(3, affine=False)").bind(2)
+    assert group.count == 18 and not bool(group.field(torch.zeros(1, 1, 2)).any()) and not group.affine
+    assert int(group.degrees().min()) == 1
+
+
+@pytest.mark.parametrize(
+    "words", ["polynomials(2)", "polynomials(1, dim=3)", "polynomials(2, affine=False, radius=3.0)"]
+)
+def test_all_fields_are_said_in_words(words: str) -> None:
+    group = by_name(words)
+    assert group.sentence == words and restore(group.dump()).sentence == words
+    fixed = group.bind(3).fix()
+    written = restore(fixed.dump())
+    p = normal(2, 3, 3)
+    torch.testing.assert_close(written.field(p), group.field(p), rtol=0, atol=0)
+    assert (written.affine, written.radius) == (group.affine, group.radius)
+
+
+def test_exact_fields_have_exact_flows() -> None:
+    # dx/dt = x^2 leads from 5 to 5 / (1 - 5 t), outside of the radius of the others
+    field = PolynomialField(2, coefficients=quadratic((0, (0, 0), 1.0)).coefficients(), radius=None)
+    p = field.exp(torch.tensor([[0.04]]).double())(torch.tensor([[[5.0, 1.0]]]).double())
+    torch.testing.assert_close(p, torch.tensor([[[6.25, 1.0]]]).double(), atol=1e-4, rtol=0)
 
 
 def test_draws_do_not_depend_on_the_global_generator() -> None:

@@ -41,7 +41,7 @@ class TestProductElement(ElementContract):
     def make(self, rows: int, counter: int) -> Element:
         rng = self.rng(counter)
         t = 0.5 * rng.normal(rows, 12, dtype=torch.float64)
-        return ProductElement(Affine(3).exp(t), Permutations(7).sample(rows, rng))
+        return ProductElement(Affine(3).exp(t), Permutations(7).sample(rows, rng), coordinates=t)
 
 
 class TestProduct(GroupContract):

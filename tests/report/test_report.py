@@ -17,12 +17,12 @@ from lightning_symmetry.discovery import Discovery, LearntLaw, assemble, describ
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.groups import SE, Affine
 from lightning_symmetry.report import folder as folder_module
-from lightning_symmetry.report import format_table, plots, print_discovery, tables, write_report
+from lightning_symmetry.report import format_table, page, pictures, plots, print_discovery, sheets, tables, write_report
 from lightning_symmetry.report.orbits import follow_orbit
 from lightning_symmetry.samplers import Uniform
 from lightning_symmetry.symmetry import Symmetry
 
-FILES = ["report.json", "symmetry.png", "symmetry.safetensors", "symmetry.yaml"]
+FILES = ["report.html", "report.json", "symmetry.png", "symmetry.safetensors", "symmetry.yaml"]
 
 
 def normal(*shape: int) -> Tensor:
@@ -73,7 +73,8 @@ def test_a_report_is_a_folder_without_pickles(case: str, tmp_path: Path) -> None
     sentence, x = CASES[case]
     found = discover(sentence, x)
     assert write_report(found, tmp_path, x) == tmp_path
-    assert sorted(p.name for p in tmp_path.iterdir()) == FILES
+    drawn = ["fields.png", "orbits.png"] if found.canonical_names else []
+    assert {p.name for p in tmp_path.iterdir()} - {"algebra.png"} == {*FILES, *drawn}
     assert (tmp_path / "symmetry.png").read_bytes().startswith(b"\x89PNG")
     assert Symmetry.load(tmp_path).group.count == found.symmetry.group.count
     assert Discovery.load(tmp_path).conclusion == found.conclusion
@@ -98,7 +99,7 @@ def test_a_folder_that_cannot_be_written_is_explained(planar: tuple[Discovery, T
 def test_without_matplotlib_the_picture_is_skipped_with_a_note(
     planar: tuple[Discovery, Tensor], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(plots, "find_spec", lambda name: None)
+    monkeypatch.setattr(pictures, "find_spec", lambda name: None)
     with caplog.at_level("INFO", logger=folder_module.__name__):
         write_report(planar[0], tmp_path, planar[1])
     assert not (tmp_path / "symmetry.png").exists() and "matplotlib" in caplog.text
@@ -112,7 +113,7 @@ def test_the_package_reports_without_importing_matplotlib_or_rich(monkeypatch: p
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, "__import__", guarded)
-    for module in (plots, tables, folder_module):
+    for module in (plots, tables, folder_module, pictures, sheets, page):
         spec = importlib.util.spec_from_file_location("fresh", str(module.__file__))
         assert spec is not None and spec.loader is not None
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
@@ -185,7 +186,7 @@ def test_translations_of_points_have_the_units_of_the_points() -> None:
 def test_a_law_leaves_a_folder_that_others_can_use(tmp_path: Path) -> None:
     law, x = learnt_law()
     write_report(law, tmp_path, x)
-    assert sorted(f.name for f in tmp_path.iterdir()) == ["law.json", *FILES[1:]]
+    assert sorted(f.name for f in tmp_path.iterdir()) == ["law.json", *(f for f in FILES if f != "report.json")]
     again = Symmetry.load(tmp_path)
     torch.testing.assert_close(again.sampler.widths, law.symmetry.sampler.widths)
     assert not again.learnable

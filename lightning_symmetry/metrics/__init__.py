@@ -1,0 +1,21 @@
+"""Metrics of symmetry: torchmetrics that add up over batches and devices, with standard errors."""
+
+from __future__ import annotations
+
+from lightning_symmetry.metrics.algebra import ClosureResidual, GeneratorAlignment, GrassmannDistance
+from lightning_symmetry.metrics.base import SymmetryMetric
+from lightning_symmetry.metrics.curve import EquivarianceCurve
+from lightning_symmetry.metrics.equivariance import EquivarianceError
+from lightning_symmetry.metrics.lie_derivative import LieDerivativeError
+from lightning_symmetry.metrics.orbit import OrbitConsistency
+
+__all__ = [
+    "ClosureResidual",
+    "EquivarianceCurve",
+    "EquivarianceError",
+    "GeneratorAlignment",
+    "GrassmannDistance",
+    "LieDerivativeError",
+    "OrbitConsistency",
+    "SymmetryMetric",
+]

@@ -1,0 +1,203 @@
+"""The page of a report: one HTML file that needs nothing else, no script, and no network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning_symmetry.discovery import Discovery, LearntLaw
+from lightning_symmetry.discovery.spectrum import Spectrum
+from lightning_symmetry.report.formulas import algebra_of, describe_flows, write_formulas
+from lightning_symmetry.report.markup import escape, write_definitions, write_figure, write_list, write_table
+from lightning_symmetry.report.pictures import Picture
+from lightning_symmetry.report.sheets import sentence_case
+
+_STYLE = Path(__file__).with_name("page.css")
+# What a browser may load: nothing but what is in the file.
+_POLICY = "default-src &#x27;none&#x27;; img-src data:; style-src &#x27;unsafe-inline&#x27;"
+_REUSE = """\
+from lightning_symmetry import LearnableAugmentation, Symmetry, average
+
+symmetry = Symmetry.load("symmetry.yaml")  # lies beside this page
+average(network, symmetry, n=8)(x)  # answers of any network, made symmetric
+L.Trainer(callbacks=[LearnableAugmentation(symmetry, losses=[], probability=1.0)])  # or train on it
+"""
+
+
+def write_page(discovery: Discovery | LearntLaw, pictures: Sequence[Picture] = ()) -> str:
+    """Write a report as one HTML document.
+
+    The conclusion comes first, then tables, pictures (embedded), notes, how it was measured, and how to use it again.
+    Everything is escaped, and nothing is loaded from anywhere.
+
+    Args:
+        discovery: What was found, or a learnt law.
+        pictures: Those of `draw_pictures`; without them, the tables say it.
+
+    Returns:
+        The document.
+    """
+    figures = {picture.file: write_figure(picture) for picture in pictures if picture.on_page}
+    if isinstance(discovery, LearntLaw):
+        verdict, numbers, parts = "learnt ranges", "law.json", _describe_law(discovery, figures)
+    else:
+        verdict, numbers, parts = discovery.verdict, "report.json", _describe_discovery(discovery, figures)
+    body = "\n".join(part for part in parts if part)
+    return f"""\
+<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="{_POLICY}">
+<title>{escape(f"{discovery.name}: {verdict}")}</title>
+<style>
+{_STYLE.read_text(encoding="utf-8")}</style>
+</head>
+<body>
+<header>
+<p class="kind">{escape(discovery.name)}</p>
+<h1>{escape(sentence_case(discovery.conclusion))}</h1>
+<p><span class="verdict {escape(verdict.split()[0])}">{escape(verdict)}</span></p>
+</header>
+<main>
+{body}
+</main>
+<footer><p>Written by lightning_symmetry. Beside this page, <code>{numbers}</code> has the numbers for machines and
+<code>symmetry.yaml</code> with <code>symmetry.safetensors</code> what was found.</p></footer>
+</body>
+</html>
+"""
+
+
+def _describe_law(law: LearntLaw, figures: dict[str, str]) -> list[str]:
+    header, rows = law.rows()
+    return [
+        _section("Learnt ranges", write_table("How far each generator may go.", header, rows)),
+        *figures.values(),
+        _list_notes(law.notes),
+        _section("Use it again", f"<pre><code>{escape(_REUSE)}</code></pre>"),
+    ]
+
+
+def _describe_discovery(discovery: Discovery, figures: dict[str, str]) -> list[str]:
+    spectrum = discovery.spectrum
+    parts = [_list_found(discovery), _list_notes(discovery.notes)]
+    if spectrum is None:
+        parts += [_section("Evidence", figures.get("symmetry.png", ""), _list_evidence(discovery))]
+    else:
+        parts += [_section("Spectrum", figures.get("spectrum.png", ""), _list_directions(spectrum))]
+    parts += [
+        _section("Fields", figures["fields.png"]) if "fields.png" in figures else "",
+        _section("Orbits", figures["orbits.png"]) if "orbits.png" in figures else "",
+        _describe_algebra(discovery, figures),
+        _section("How it was measured", write_definitions(_measured(discovery))),
+    ]
+    if discovery.canonical_names:
+        return [*parts, _section("Use it again", f"<pre><code>{escape(_REUSE)}</code></pre>")]
+    held = "the candidates as they were" if spectrum is not None else "the generators as training left them"
+    return [*parts, _section("Use it again", f"<p>There is nothing to use: symmetry.yaml holds {held}.</p>")]
+
+
+def _list_found(discovery: Discovery) -> str:
+    """The generators found, or a plain statement that there are none."""
+    if not discovery.canonical_names:
+        return _section("Generators", f"<p>{escape(_say_nothing(discovery))}</p>")
+    header = ["generator", "reads as", "vector field", "flow", "cosine to the name"]
+    columns = zip(
+        discovery.canonical_names,
+        write_formulas(discovery),
+        describe_flows(discovery),
+        discovery.canonical_cosines,
+        strict=True,
+    )
+    rows = [[str(index), *words, f"{cosine:.3f}"] for index, (*words, cosine) in enumerate(columns)]
+    if discovery.spectrum is not None:
+        header += ["kind", "finite error"]
+        rows = [
+            [*row, g.label or "-", f"{max(g.violation, 0) ** 0.5:.2g}"]
+            for row, g in zip(rows, discovery.accepted, strict=True)
+        ]
+    caption = "A readable basis of what was found; symmetry.yaml holds it."
+    return _section("Generators", write_table(caption, header, rows, ["vector field"]))
+
+
+def _say_nothing(discovery: Discovery) -> str:
+    spectrum = discovery.spectrum
+    if spectrum is None:
+        return "No generator was accepted."
+    if spectrum.refused:
+        return f"No symmetry was declared: {spectrum.refused}."
+    if not spectrum.directions:
+        return "No symmetry was declared: there was no candidate direction."
+    best = spectrum.directions[0]
+    return (
+        f"No symmetry was declared: the best of {len(spectrum.directions)} directions has a defect of "
+        f"{best.defect:.3g} with a one-sided 95 % bound of {best.upper:.3g}, which is not below {spectrum.delta:g}."
+    )
+
+
+def _list_evidence(discovery: Discovery) -> str:
+    header, rows = discovery.rows()
+    return write_table("Evidence for each generator.", header, rows) + write_list(discovery.facts())
+
+
+def _list_directions(spectrum: Spectrum) -> str:
+    if not spectrum.directions:
+        return f"<p>{escape(spectrum.refused)}</p>"
+    header = ["direction", "kind", "defect", "95% interval", "upper bound", "at random", "verdict"]
+    rows = []
+    for index, d in enumerate(spectrum.directions):
+        holds = index < spectrum.declared
+        null = f"{spectrum.null[index]:.3g}" if index < len(spectrum.null) else "-"
+        verdict = "accepted" if holds else "violated" if d.low > spectrum.delta else "undecided"
+        interval = f"{d.low:.3g} to {d.high:.3g}"
+        kind = d.label if holds else "-"
+        rows.append([str(index), kind, f"{d.defect:.3g}", interval, f"{d.upper:.3g}", null, verdict])
+    return write_table("Every candidate direction, the most symmetric first.", header, rows)
+
+
+def _describe_algebra(discovery: Discovery, figures: dict[str, str]) -> str:
+    algebra = algebra_of(discovery)
+    if algebra is None:
+        return ""
+    return _section(f"Algebra: {algebra.name}", figures.get("algebra.png", ""), write_list(algebra.facts()))
+
+
+def _measured(discovery: Discovery) -> list[tuple[str, str]]:
+    """What the numbers rest on."""
+    symmetry, spectrum = discovery.symmetry, discovery.spectrum
+    pairs = [("acts on", f"{symmetry.input.sentence} \u2192 {symmetry.output.sentence}"), ("data", discovery.held_out)]
+    if spectrum is not None:
+        null = "not asked for"
+        if spectrum.null:
+            null = f"derivatives and points paired at random give {spectrum.null[0]:.3g} and more"
+        pairs += [
+            ("samples", str(spectrum.samples)),
+            ("intervals", f"95 %, jackknife over {spectrum.folds} folds"),
+            ("unit", f"a defect of 1 is {spectrum.unit}"),
+            ("bound", f"declared where the one-sided 95 % bound is below {spectrum.delta:g}"),
+            ("null", null),
+        ]
+        dropped = (
+            (spectrum.unidentifiable, "move nothing on the data and were dropped"),
+            (spectrum.dead_outputs, "of the output are not reached by the data and were dropped"),
+            (spectrum.multiples, "are functions times declared ones and were not counted"),
+        )
+        pairs += [("directions", f"{count} {words}") for count, words in dropped if count]
+        if spectrum.pointwise_rank is not None:
+            pairs.append(
+                ("pointwise rank", f"{spectrum.pointwise_rank}: dimensions that the declared fields span at a point")
+            )
+        pairs += [("further", line) for line in discovery.facts()]
+    elif discovery.cap is not None:
+        pairs.append(("norms", f"measured against {discovery.cap:.3g}, from which on training rewards no growth"))
+    return pairs
+
+
+def _list_notes(notes: Sequence[str]) -> str:
+    return f'<div class="notes">{write_list(notes)}</div>' if notes else ""
+
+
+def _section(title: str, *parts: str) -> str:
+    return "\n".join(["<section>", f"<h2>{escape(title)}</h2>", *[part for part in parts if part], "</section>"])
