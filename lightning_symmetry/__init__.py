@@ -9,7 +9,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lightning_symmetry.callbacks import Expect, GeneratorExtraction, LearnableAugmentation, SymmetryMixin
+    from lightning_symmetry.callbacks import (
+        Expect,
+        GeneratorExtraction,
+        LearnableAugmentation,
+        SymmetryMixin,
+        SymmetryMonitor,
+    )
     from lightning_symmetry.discovery import Discovery
     from lightning_symmetry.nn import Symmetrized, symmetrize
     from lightning_symmetry.symmetrization import average, conjugate, lie_derivative
@@ -24,6 +30,7 @@ __all__ = [
     "Symmetrized",
     "Symmetry",
     "SymmetryMixin",
+    "SymmetryMonitor",
     "average",
     "conjugate",
     "lie_derivative",
@@ -38,6 +45,7 @@ _HOMES = {
     "Symmetrized": "nn",
     "Symmetry": "symmetry",
     "SymmetryMixin": "callbacks",
+    "SymmetryMonitor": "callbacks",
     "average": "symmetrization",
     "conjugate": "symmetrization",
     "lie_derivative": "symmetrization",

@@ -53,8 +53,8 @@ class Extractor(Trainer):
         """
         stage = _choose_stage(model, datamodule, on)
         callback = GeneratorExtraction(symmetry, module, delta=delta, backend=backend)
-        # progress bars stand at the end
-        self.callbacks.insert(0, callback)
+        trainer: Any = self
+        trainer.callbacks.insert(0, callback)
         run = self.test if stage == "test" else self.validate
         settings: dict[str, Any] = {} if weights_only is None else {"weights_only": weights_only}
         try:

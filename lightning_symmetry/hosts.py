@@ -1,4 +1,4 @@
-"""Plain LightningModules that know nothing of symmetry: the hosts of the recipes, tests and benchmarks."""
+"""Plain LightningModules, the hosts of the recipes, tests and benchmarks: only the steerable ones know a symmetry."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchvision.models import resnet18
 
 from lightning_symmetry.exceptions import InvalidSetting
+from lightning_symmetry.nn import SteerableCNN, SteerableMLP
 
 Batch = tuple[Tensor, Tensor]
 
@@ -133,6 +134,25 @@ class PointRegressor(VectorRegressor):
 
 
 @final
+class SteerableRegressor(VectorRegressor):
+    """A perceptron of escnn's layers with a symmetry of vectors or points built in, see `SteerableMLP`.
+
+    Args:
+        symmetry: A sentence such as "SO(3) on vector(3) -> vector(3)", or the folder of what was discovered.
+        inputs: Vectors of a row; 1 for points.
+        outputs: Numbers or vectors of the answer.
+        width: Fields of every hidden layer.
+        frequency: Highest frequency of the features, for continuous groups.
+        lr: Learning rate.
+    """
+
+    def __init__(
+        self, symmetry: str, inputs: int = 1, outputs: int = 1, width: int = 8, frequency: int = 2, lr: float = 1e-2
+    ) -> None:
+        super().__init__(SteerableMLP(symmetry, inputs, outputs, width, frequency=frequency), lr)
+
+
+@final
 class DeepSet(nn.Module):
     """Features of every point, their mean, and what follows from it.
 
@@ -226,6 +246,35 @@ class Classifier(ImageClassifier):
             nn.Linear(16 * width, classes),
         )
         super().__init__(net, classes, lr)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam over everything."""
+        return torch.optim.Adam(self.parameters(), lr=self.lr)
+
+
+@final
+class SteerableClassifier(ImageClassifier):
+    """A convolutional network of escnn's layers with a symmetry of images built in, see `SteerableCNN`.
+
+    Args:
+        symmetry: A sentence such as "SO(2) on image -> label", or the folder of what was discovered.
+        classes: Number of classes.
+        channels: Of the image.
+        widths: Fields of every layer.
+        frequency: Highest frequency of the features, for continuous groups.
+        lr: Learning rate.
+    """
+
+    def __init__(
+        self,
+        symmetry: str,
+        classes: int = 10,
+        channels: int = 1,
+        widths: Sequence[int] = (4, 6, 6),
+        frequency: int = 4,
+        lr: float = 1e-2,
+    ) -> None:
+        super().__init__(SteerableCNN(symmetry, classes, channels, widths, frequency=frequency), classes, lr)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Adam over everything."""

@@ -157,8 +157,8 @@ def short_names() -> set[str]:
 def _announce_rooms() -> tuple[type, ...]:
     """Make the preset functions of all rooms known by short name.
 
-    The parser takes a function that is annotated to return a callback, but looks short names up among the subclasses
-    of Callback only; so each preset gets an empty subclass whose import path is the function's.
+    The parser takes a function that is annotated to return a callback or a module, but looks short names up among
+    their subclasses only; so each preset gets an empty subclass whose import path is the function's.
     """
     stand_ins = []
     for room in pkgutil.iter_modules(methods.__path__, f"{methods.__name__}."):
@@ -166,9 +166,10 @@ def _announce_rooms() -> tuple[type, ...]:
         for name, preset in vars(module).items():
             if inspect.isfunction(preset) and preset.__module__.startswith(room.name) and not name.startswith("_"):
                 made = get_type_hints(preset).get("return")
-                if isinstance(made, type) and issubclass(made, Callback):
+                nouns = [n for n in (Callback, LightningModule) if isinstance(made, type) and issubclass(made, n)]
+                if nouns:
                     home = methods.__name__ if getattr(methods, name, None) is preset else room.name
-                    stand_ins.append(type(name, (Callback,), {"__module__": home}))
+                    stand_ins.append(type(name, (nouns[0],), {"__module__": home}))
     return tuple(stand_ins)
 
 

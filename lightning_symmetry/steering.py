@@ -84,7 +84,7 @@ def to_escnn(
         symmetry: Of any description that `Symmetry.of` takes, as the folder of a discovery; or a group alone.
         inputs: Number of fields of every part of the input: channels of an image, vectors of a row.
         outputs: Likewise of the output: numbers of a scalar, classes of a label.
-        frequency: Of the kernels of continuous groups: the highest on images.
+        frequency: The highest that kernels or features are going to have, for continuous groups.
         cosine: Least principal cosine between its generators and those that they are taken for.
 
     Returns:
@@ -136,6 +136,8 @@ def _find_space(escnn: Any, compact: Compact, dim: int, frequency: int) -> Any:
     """Make the GSpace of the plane (dim = 2), of space (3), or without a base (0)."""
     name, gspaces, own = compact.name, escnn.gspaces, escnn.group
     order = int(name[1:]) if name[1:].isdigit() else -1
+    # products of irreps have up to twice their frequency, and escnn finds only those that exist
+    frequency *= 2
     if dim == 2:
         turns = gspaces.flipRot2dOnR2 if name[0] in "DO" else gspaces.rot2dOnR2
         return turns(order) if order > 0 else turns(-1, maximum_frequency=frequency)
@@ -144,14 +146,12 @@ def _find_space(escnn: Any, compact: Compact, dim: int, frequency: int) -> Any:
         return turns(maximum_frequency=frequency)
     if order > 0:
         return gspaces.no_base_space((own.dihedral_group if name[0] == "D" else own.cyclic_group)(order))
-    return gspaces.no_base_space(getattr(own, f"{name[:-3].lower()}{name[-2]}_group")())
+    return gspaces.no_base_space(getattr(own, f"{name[:-3].lower()}{name[-2]}_group")(frequency))
 
 
 def _type_side(
     escnn: Any, space: Any, compact: Compact, side: ActionMap, counts: int | Sequence[int], grid: bool
 ) -> tuple[Any, ...]:
-    import escnn.nn as layers
-
     actions = [action for _, action in side.parts]
     numbers = [counts] * len(actions) if isinstance(counts, int) else list(counts)
     if len(numbers) != len(actions) or any(n < 1 for n in numbers):
@@ -161,7 +161,7 @@ def _type_side(
             "An image has as many as channels, a row of n vectors has n.",
         )
     kinds = [_represent(escnn, space.fibergroup, compact, action, grid) for action in actions]
-    return tuple(layers.FieldType(space, [kind] * n) for kind, n in zip(kinds, numbers, strict=True))
+    return tuple(escnn.nn.FieldType(space, [kind] * n) for kind, n in zip(kinds, numbers, strict=True))
 
 
 def _represent(escnn: Any, group: Any, compact: Compact, action: Action, grid: bool) -> Any:

@@ -25,7 +25,7 @@ FLOORS = [
     {"sides"},
     {"differentiation"},
     {"symmetry"},
-    {"symmetrization"},
+    {"symmetrization", "steering"},
     {"losses", "nn", "discovery", "metrics"},
     {"balancing"},  # reads the call that a loss was given
     {"report"},
@@ -40,8 +40,9 @@ FLOORS = [
 FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
 
 LIGHTNING_ALLOWED = {"callbacks", "data", "hosts", "methods", "testing", "lightning_cli", "recipe", "extract", "cli"}
-SIBLINGS_ALLOWED = {"callbacks", "discovery", "report", "losses"}
-FOUNDATIONS = {"base", "element", "flow", "joined", "known", "parts", "precision", "distributed", "grid", "ranks"}
+SIBLINGS_ALLOWED = {"callbacks", "discovery", "report", "losses", "metrics"}
+FOUNDATIONS = {"base", "element", "flow", "joined", "known", "parts", "grid"}
+FOUNDATIONS |= {"polynomials", "precision", "distributed", "ranks"}
 
 
 def modules() -> dict[str, Path]:

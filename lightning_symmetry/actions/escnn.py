@@ -1,4 +1,4 @@
-"""Representations of escnn's groups; escnn is only asked to fill tables."""
+"""Representations of escnn's groups. Only this file imports escnn: others ask it for the module."""
 
 from __future__ import annotations
 
@@ -213,15 +213,14 @@ def demand_escnn(what: str) -> Any:
         what: That needs it, for the message.
 
     Returns:
-        The module.
+        The module, with ``group``, ``gspaces`` and ``nn``.
 
     Raises:
         InvalidSetting: It is not installed, or does not import.
     """
     try:
         import escnn
-        import escnn.group
-        import escnn.gspaces
+        import escnn.nn
     except ImportError as error:
         raise InvalidSetting(
             f"{what} without escnn ({error})",
@@ -229,6 +228,8 @@ def demand_escnn(what: str) -> Any:
             "With uv: uv run --no-group numpy2 --extra escnn ...; with pip: pip install --no-deps escnn, then "
             "pip install 'numpy<2' 'lie_learn>=0.0.2' pymanopt autograd joblib.",
         ) from error
+    # escnn's own branch for when scikit-learn is missing: today's refuses the matrices that it would be handed
+    escnn.group._numerical.randomized_svd = None
     return escnn
 
 

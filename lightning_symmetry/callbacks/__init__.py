@@ -4,6 +4,16 @@ from lightning_symmetry.callbacks.augmentation import LearnableAugmentation
 from lightning_symmetry.callbacks.engine import SymmetryCallback
 from lightning_symmetry.callbacks.expect import Expect
 from lightning_symmetry.callbacks.extraction import GeneratorExtraction
+from lightning_symmetry.callbacks.layerwise import LayerwiseLieDerivative
 from lightning_symmetry.callbacks.mixin import SymmetryMixin
+from lightning_symmetry.callbacks.monitor import SymmetryMonitor
 
-__all__ = ["Expect", "GeneratorExtraction", "LearnableAugmentation", "SymmetryCallback", "SymmetryMixin"]
+__all__ = [
+    "Expect",
+    "GeneratorExtraction",
+    "LayerwiseLieDerivative",
+    "LearnableAugmentation",
+    "SymmetryCallback",
+    "SymmetryMixin",
+    "SymmetryMonitor",
+]

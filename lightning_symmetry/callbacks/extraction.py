@@ -14,7 +14,7 @@ from lightning_symmetry.callbacks.refusals import refuse_same_folder, refuse_unw
 from lightning_symmetry.callbacks.reservoir import Reservoir
 from lightning_symmetry.callbacks.site import Site
 from lightning_symmetry.callbacks.tap import Tap
-from lightning_symmetry.callbacks.watch import evaluating
+from lightning_symmetry.callbacks.watch import copy_input, evaluating
 from lightning_symmetry.callbacks.watching import WatchingCallback
 from lightning_symmetry.discovery import Discovery, GeneratorGram, read_generators
 from lightning_symmetry.exceptions import InvalidSetting
@@ -90,6 +90,7 @@ class GeneratorExtraction(WatchingCallback):
         self.discoveries: list[Discovery] = []
         self._tap = Tap(self, module)
         self._trainer: Any = None
+        self._host: Any = None
         self._forget()
 
     def adopt(self, described: Any) -> None:
@@ -101,7 +102,7 @@ class GeneratorExtraction(WatchingCallback):
         self._grams: list[GeneratorGram] = []
         self._reservoir = Reservoir(KEPT_SAMPLES)
         self._rounds = 0
-        self._is_due = self._is_current = False
+        self._is_due = self._is_current = self._is_rehearsed = False
 
     # ---------------------------------------------------------------- Lightning's hooks
 
@@ -115,7 +116,7 @@ class GeneratorExtraction(WatchingCallback):
         if trainer.is_global_zero and not trainer.fast_dev_run:
             refuse_unwritable(self.report_folder if self.symmetries else self.report_folder.parent)
         if stage == "fit":
-            self._trainer = trainer
+            self._trainer, self._host = trainer, pl_module
             self._tap.install(pl_module)
 
     def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -123,28 +124,23 @@ class GeneratorExtraction(WatchingCallback):
         self._is_current = False
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
-        """A network that was named but never called is a mistake."""
+        """Read the end of a training that no validation follows, while it can be logged."""
+        # a network that was named but never called is a mistake
         self._tap.demand_called()
+        if is_ending(trainer) and not self._is_current:
+            self._read_kept(trainer, pl_module, is_loggable=True)
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        """Read what no validation did."""
-        if self._is_current:
-            return
-        if self.site is None and self._tap.target is not None:
-            self.site = Site(self._tap.found or ".", self._tap.target, self._tap.target.forward)
-        self._grams = []
-        if self.site is not None:
-            with evaluating(self.site) as f:
-                for x in self._reservoir.kept:
-                    self._add(pl_module, f, x)
-        self._read(trainer, pl_module, self._reservoir.held_out, is_last=True)
+        """Read an end that nobody could foresee."""
+        if not self._is_current:
+            self._read_kept(trainer, pl_module, is_loggable=False)
 
     def detach(self) -> None:
         """Put everything back."""
         super().detach()
         self._tap.remove()
         self._forget()
-        self._trainer = None
+        self._trainer = self._host = None
 
     # ---------------------------------------------------------------- a round
 
@@ -152,12 +148,17 @@ class GeneratorExtraction(WatchingCallback):
         """In a fit, what training has found."""
         return self._tap.found or self.module
 
+    def demand_network(self) -> None:
+        """In a fit, what training is given is enough."""
+        if self.stage != "fit":
+            super().demand_network()
+
     def begin(self, trainer: Any, pl_module: Any) -> None:
         """Begin with nothing."""
         self._grams = []
         self._reservoir.renew()
         wanted = self.when == "validation" and self._rounds % self.every_n == 0
-        self._is_due = self.stage != "fit" or wanted or is_last_validation(trainer)
+        self._is_due = self.stage != "fit" or wanted or is_ending(trainer)
         self._rounds += 1
 
     def take(self, pl_module: Any, f: Callable[[Any], Any], x: Any) -> bool:
@@ -170,7 +171,7 @@ class GeneratorExtraction(WatchingCallback):
     def end(self, trainer: Any, pl_module: Any) -> None:
         """Read the round."""
         if self._is_due:
-            is_last = self.stage != "fit" or is_last_validation(trainer)
+            is_last = self.stage != "fit" or is_ending(trainer)
             self._read(trainer, pl_module, "test" if self.stage == "test" else "validation", is_last)
 
     def _add(self, pl_module: Any, f: Callable[[Any], Any], x: Any) -> None:
@@ -180,12 +181,11 @@ class GeneratorExtraction(WatchingCallback):
                 f"{type(self).__name__} looks for {self.symmetries[0].sentence!r}, chosen by the kind of the data; "
                 "give a sentence to look for something else"
             )
-        fresh = [symmetry for symmetry in self.symmetries if not symmetry.is_bound]
         self._grams = self._grams or self._make_grams(pl_module)
-        for gram in self._grams:
+        for symmetry, gram in zip(self.symmetries, self._grams, strict=True):
+            is_new = not symmetry.is_bound
             gram.update(f, x)
-        for symmetry in fresh:
-            if symmetry.choices:
+            if is_new and symmetry.choices:
                 pl_module.print(f"{symmetry.name}: auto chose\n{symmetry.choices}")
 
     def _make_grams(self, pl_module: Any) -> list[GeneratorGram]:
@@ -193,8 +193,19 @@ class GeneratorExtraction(WatchingCallback):
 
     # ---------------------------------------------------------------- reading
 
-    def _read(self, trainer: Any, pl_module: Any, held_out: str, is_last: bool) -> None:
-        x = self._share(pl_module, self._reservoir.collect())
+    def _read_kept(self, trainer: Any, pl_module: Any, is_loggable: bool) -> None:
+        """Read the network as it is now on the inputs that were kept."""
+        if self.site is None and self._tap.target is not None:
+            self.site = Site(self._tap.found or ".", self._tap.target, self._tap.target.forward)
+        self._grams = []
+        if self.site is not None:
+            with evaluating(self.site) as f:
+                for x in self._reservoir.kept:
+                    self._add(pl_module, f, x)
+        self._read(trainer, pl_module, self._reservoir.held_out, True, is_loggable)
+
+    def _read(self, trainer: Any, pl_module: Any, held_out: str, is_last: bool, is_loggable: bool = True) -> None:
+        x = self._share(pl_module)
         if x is None or self.site is None:
             return
         tell = getattr(getattr(trainer, "datamodule", None), "truth", None)
@@ -203,10 +214,11 @@ class GeneratorExtraction(WatchingCallback):
             self.discoveries = [read_generators(gram, f, x, self.delta, truth, held_out) for gram in self._grams]
         self._grams, self._is_current = [], True
         for found in self.discoveries:
-            self._publish(trainer, pl_module, found, x, is_last)
+            self._publish(trainer, pl_module, found, x, is_last, is_loggable)
 
-    def _share(self, pl_module: Any, x: Any) -> Any:
-        """Let a rank that was given no batch take part: its sums are zeros of the shapes of the others'."""
+    def _share(self, pl_module: Any) -> Any:
+        """Give inputs for finite checks, and let a rank that was given no batch take part, on another's."""
+        x = self._reservoir.collect() if self._grams else None
         lacking = torch.tensor(float(x is None), device=pl_module.device)
         if not sum_over_ranks(lacking) or not is_distributed():
             return x
@@ -226,10 +238,12 @@ class GeneratorExtraction(WatchingCallback):
         self._grams = self._make_grams(pl_module)
         return x
 
-    def _publish(self, trainer: Any, pl_module: Any, found: Discovery, x: Any, is_last: bool) -> None:
+    def _publish(
+        self, trainer: Any, pl_module: Any, found: Discovery, x: Any, is_last: bool, is_loggable: bool
+    ) -> None:
         values = {f"symmetry/{found.name}/{key}": torch.tensor(float(v)) for key, v in found.metrics().items()}
-        # in on_train_end nothing can be logged, and barebones trainers warn on every call of log
-        if trainer.evaluating and not getattr(trainer, "barebones", False):
+        # barebones trainers warn on every call of log
+        if is_loggable and not getattr(trainer, "barebones", False):
             pl_module.log_dict(values, batch_size=1, sync_dist=is_distributed())
         trainer.callback_metrics.update(values)
         if not trainer.is_global_zero:
@@ -268,16 +282,22 @@ class GeneratorExtraction(WatchingCallback):
         return output
 
     def on_call(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Keep the input and let the network answer."""
-        self._reservoir.keep(site.unpack(args, kwargs))
-        return site.forward(*args, **kwargs)
+        """Keep the input and let the network answer; the first is read for practice: what fails is told at once."""
+        x = copy_input(site, args, kwargs)
+        self._reservoir.keep(x)
+        y = site.forward(*args, **kwargs)
+        if not self._is_rehearsed:
+            with evaluating(site) as f:
+                self._add(self._host, f, x)
+            self._grams, self._is_rehearsed = [], True
+        return y
 
 
-def is_last_validation(trainer: Any) -> bool:
-    """Tell whether the trainer's limits leave no further validation in this fit; others may end it before.
+def is_ending(trainer: Any) -> bool:
+    """Tell whether the trainer's limits leave no further step in this fit; others may end it before.
 
     Args:
-        trainer: In a validation.
+        trainer: In a validation, or at the end of an epoch.
     """
     steps, epochs = trainer.max_steps, trainer.max_epochs
     by_steps = steps is not None and 0 <= steps <= trainer.global_step

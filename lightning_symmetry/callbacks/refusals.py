@@ -116,6 +116,25 @@ def refuse_non_finite(x: Tensor) -> None:
         )
 
 
+def refuse_nameless(callback: Any, host: Any) -> None:
+    """Refuse a callback without symmetries.
+
+    Args:
+        callback: It may have been given some, or have taken those that the module states.
+        host: The module.
+
+    Raises:
+        InvalidSetting: There is none.
+    """
+    if not callback.symmetries:
+        kind = type(callback).__name__
+        raise InvalidSetting(
+            got=f"{kind}() without symmetries, for a {type(host).__name__} that states none",
+            expected="symmetries from one of the two",
+            remedy=f'Write {kind}("SO(2) on image -> label"), or give the module a method symmetries().',
+        )
+
+
 def refuse_unwritable(folder: Path) -> None:
     """Refuse a report folder that cannot be written; it is made when it can.
 

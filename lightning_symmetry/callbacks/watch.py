@@ -92,11 +92,25 @@ class NetworkWatch:
     def on_call(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Keep the input and let the network answer."""
         if not self._repeated:
-            x = site.unpack(args, kwargs)
-            with torch.inference_mode(False), torch.no_grad():
-                self.calls.append(replace_leaves(x, {path: _copy(leaf) for path, leaf in find_leaves(x).items()}))
+            self.calls.append(copy_input(site, args, kwargs))
         self._repeated = False
         return site.forward(*args, **kwargs)
+
+
+def copy_input(site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Copy what a network is called with, outside inference mode and in a type that it understands without autocast.
+
+    Args:
+        site: The network.
+        args: Of the call.
+        kwargs: Of the call.
+
+    Returns:
+        The arguments by their names.
+    """
+    x = site.unpack(args, kwargs)
+    with torch.inference_mode(False), torch.no_grad():
+        return replace_leaves(x, {path: _copy(leaf) for path, leaf in find_leaves(x).items()})
 
 
 def _copy(leaf: Tensor) -> Tensor:

@@ -91,6 +91,14 @@ class WatchingCallback(Callback, ABC):
         """Name the network where something else than the watch has found it."""
         return self.module
 
+    def demand_network(self) -> None:
+        """Refuse a round in which no network was called.
+
+        Raises:
+            TargetError: What the module has is listed.
+        """
+        self._watch.demand_found()
+
     def _begin(self, trainer: Any, pl_module: Any) -> None:
         if trainer.sanity_checking:
             return
@@ -115,7 +123,7 @@ class WatchingCallback(Callback, ABC):
         if trainer.sanity_checking:
             return
         if self.site is None:
-            self._watch.demand_found()
+            self.demand_network()
         self._wanted = False
         self.end(trainer, pl_module)
 

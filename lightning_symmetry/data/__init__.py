@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from lightning_symmetry.data.base import KnownSymmetry
+from lightning_symmetry.data.base import KnownEquation, KnownFunction, KnownSymmetry
 from lightning_symmetry.data.broken_vectors import BrokenVectors
+from lightning_symmetry.data.cross_product import CrossProduct
+from lightning_symmetry.data.four_momenta import FourMomenta
+from lightning_symmetry.data.heat_jets import HeatJets
+from lightning_symmetry.data.kdv_jets import KdVJets
+from lightning_symmetry.data.limit_cycle import LimitCycle
 from lightning_symmetry.data.mnist import MNIST
 from lightning_symmetry.data.planar_vectors import PlanarVectors
 from lightning_symmetry.data.point_clouds import PointClouds
+from lightning_symmetry.data.repeated_sectors import RepeatedSectors
 from lightning_symmetry.data.rotated_digits import RotatedDigits
 from lightning_symmetry.data.spatial_vectors import SpatialVectors
 from lightning_symmetry.data.turned_blobs import TurnedBlobs
 from lightning_symmetry.data.two_body import TwoBody
+from lightning_symmetry.data.two_body_forces import TwoBodyForces
+from lightning_symmetry.data.vector_pairs import VectorPairs
 
 __all__ = [
     "MNIST",
     "BrokenVectors",
+    "CrossProduct",
+    "FourMomenta",
+    "HeatJets",
+    "KdVJets",
+    "KnownEquation",
+    "KnownFunction",
     "KnownSymmetry",
+    "LimitCycle",
     "PlanarVectors",
     "PointClouds",
+    "RepeatedSectors",
     "RotatedDigits",
     "SpatialVectors",
     "TurnedBlobs",
     "TwoBody",
+    "TwoBodyForces",
+    "VectorPairs",
 ]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from lightning_symmetry.actions import Jet, Representation
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.symmetry import Symmetry
@@ -149,6 +150,90 @@ class KnownSymmetry(LightningDataModule, ABC):
             # without one of its own, a loader draws a worker seed from the global generator
             generator=torch.Generator().manual_seed(self.seed),
         )
+
+
+class KnownFunction(KnownSymmetry, ABC):
+    """Inputs drawn from a law, and an exact function of them, computed in float64.
+
+    Args:
+        samples: Of the training part; validation and test hold 2000.
+        batch_size: Samples a step.
+        seed: Of everything drawn.
+        double: Deal float64, for exact checks.
+
+    Raises:
+        InvalidSetting: There is nothing to train on.
+    """
+
+    def __init__(self, samples: int = 4000, batch_size: int = 128, seed: int = 0, double: bool = False) -> None:
+        super().__init__(batch_size, seed)
+        if samples < 1:
+            raise InvalidSetting(got=f"samples={samples}", expected="at least 1", remedy="The default is 4000.")
+        self.samples, self.double_precision = samples, double
+
+    @abstractmethod
+    def target(self, x: Tensor) -> Tensor:
+        """Evaluate the function, in the type of the inputs: (B, ...) -> (B, m)."""
+
+    @abstractmethod
+    def draw(self, rng: Rng, rows: int) -> Tensor:
+        """Draw inputs, (rows, ...), float64."""
+
+    @final
+    def make(self) -> dict[str, Dataset[tuple[Tensor, Tensor]]]:
+        """Draw the three parts."""
+        dtype, parts = torch.float64 if self.double_precision else torch.float32, {}
+        for counter, split in enumerate(SPLITS):
+            x = self.draw(Rng(self.seed, counter), self.samples if split == "train" else 2000)
+            parts[split] = Pairs(x.to(dtype), self.target(x).to(dtype))
+        return dict(parts)
+
+    @staticmethod
+    def answering(symmetry: Symmetry, generators: Tensor) -> Symmetry:
+        """Fix how a learned output answers each generator of the group.
+
+        Args:
+            symmetry: Whose output is a single learned action.
+            generators: (K, D, D).
+        """
+        for _, action in symmetry.output.moving:
+            if isinstance(action, Representation):
+                action.restore(generators)
+        return symmetry.requires_grad_(False)
+
+
+class KnownEquation(KnownFunction, ABC):
+    """Points of solutions of an evolution equation u_t = K(u, u_x, ...), and the rate K.
+
+    The inputs are the columns of ``jet``, u_t among them: a network that learns the rate reads ``reads`` alone. The
+    residual vanishes at solutions, and exactly the symmetries of the equation keep it so.
+    """
+
+    reads: ClassVar[str]
+    """The columns that the rate depends on, and the derivatives of lower order."""
+
+    @property
+    @abstractmethod
+    def jet(self) -> Jet:
+        """How a group of (t, x, u) moves the columns."""
+
+    @final
+    def inputs(self, x: Tensor) -> Tensor:
+        """Choose what a network for the rate may read: (B, J) -> (B, n)."""
+        return self.jet.pick(x, self.reads)
+
+    @final
+    def residual(self, x: Tensor, rate: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+        """Say by how much points miss the equation: u_t minus the rate.
+
+        Args:
+            x: (B, J).
+            rate: From the columns ``inputs(x)`` to (B, 1), such as a network; None for the exact rate.
+
+        Returns:
+            (B, 1).
+        """
+        return self.jet.pick(x, "u_t") - (self.target(x) if rate is None else rate(self.inputs(x)))
 
 
 def _pass_on(batch: Any) -> Any:

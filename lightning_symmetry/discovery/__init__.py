@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from lightning_symmetry.discovery.algebra import name_algebra
 from lightning_symmetry.discovery.assembly import assemble
 from lightning_symmetry.discovery.discover import discover
 from lightning_symmetry.discovery.discovery import Discovery, GeneratorEvidence
+from lightning_symmetry.discovery.drift import Drift, check_drift
 from lightning_symmetry.discovery.evidence import (
     Judgement,
     judge,
@@ -13,37 +15,58 @@ from lightning_symmetry.discovery.evidence import (
 )
 from lightning_symmetry.discovery.export import to_albumentations, to_kornia, to_torchvision, to_torchvision_snippet
 from lightning_symmetry.discovery.extraction import read_generators
+from lightning_symmetry.discovery.forms import InvariantForms, invariant_forms
 from lightning_symmetry.discovery.gram import GeneratorGram
 from lightning_symmetry.discovery.law import GeneratorRange, LearntLaw, describe_law, label_generators, width_key
 from lightning_symmetry.discovery.naming import Naming, name_generator
+from lightning_symmetry.discovery.nature import Algebra, Ideal
+from lightning_symmetry.discovery.noether import Charge, generates, noether_charge
+from lightning_symmetry.discovery.printing import describe_flow, to_sympy, write_generator, write_latex
 from lightning_symmetry.discovery.solution import Solution
 from lightning_symmetry.discovery.spectrum import Direction, Spectrum
 from lightning_symmetry.discovery.support import support_coverage
+from lightning_symmetry.functional.subspaces import SubspaceDistance, subspace_distance
 
 __all__ = [
+    "Algebra",
+    "Charge",
     "Direction",
     "Discovery",
+    "Drift",
     "GeneratorEvidence",
     "GeneratorGram",
     "GeneratorRange",
+    "Ideal",
+    "InvariantForms",
     "Judgement",
     "LearntLaw",
     "Naming",
     "Solution",
     "Spectrum",
+    "SubspaceDistance",
     "assemble",
+    "check_drift",
+    "describe_flow",
     "describe_law",
     "discover",
+    "generates",
+    "invariant_forms",
     "judge",
     "label_generators",
     "measure_violation",
+    "name_algebra",
     "name_generator",
+    "noether_charge",
     "random_violation",
     "read_generators",
+    "subspace_distance",
     "support_coverage",
     "to_albumentations",
     "to_kornia",
+    "to_sympy",
     "to_torchvision",
     "to_torchvision_snippet",
     "width_key",
+    "write_generator",
+    "write_latex",
 ]

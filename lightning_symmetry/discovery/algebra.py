@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from math import comb
 
 import torch
 from torch import Tensor
@@ -15,7 +17,7 @@ from lightning_symmetry.discovery.parts import Part, find_parts, join_names
 from lightning_symmetry.discovery.structure import Structure, read_structure
 from lightning_symmetry.functional.brackets import jacobi_residual
 from lightning_symmetry.functional.lie_algebra import compress, killing_form, rank
-from lightning_symmetry.functional.ranks import span_of
+from lightning_symmetry.functional.ranks import eigenvalues, span_of
 from lightning_symmetry.functional.spans import canonical_basis, canonical_fields
 from lightning_symmetry.groups import Group
 
@@ -82,26 +84,34 @@ def name_algebra(
     for factor in (_MISJUDGED, 1 / _MISJUDGED) if basis.noise > _EXACT else ():
         other = read_structure(basis.constants, basis.noise * factor)
         if not other.contradiction and other.key != structure.key:
-            fitting += join_names(find_parts(other, basis.matrices), basis.matrices)
+            found = find_parts(other, basis.matrices)
+            fitting += join_names(found, basis.matrices) if all(part.known for part in found) else ()
     fitting = list(dict.fromkeys(fitting))
     return _describe_closed(basis, structure, parts, tuple(fitting), folds)
 
 
 def _describe_closed(
-    basis: Basis, structure: Structure, parts: tuple[Part, ...], fitting: tuple[str, ...], folds: tuple[tuple[str, int], ...]
+    basis: Basis,
+    structure: Structure,
+    parts: tuple[Part, ...],
+    fitting: tuple[str, ...],
+    folds: tuple[tuple[str, int], ...],
 ) -> Algebra:
     notes = []
     if basis.closure >= CLOSED:
         notes.append(f"probably an algebra: {basis.closure:.1%} of the brackets leave the span (below 5% is sure)")
     if structure.contradiction:
         notes.append("the dimensions contradict one another: too noisy, or not quite closed")
-    rows, ideals, order = [], [], []
-    for part in parts:
-        own = _canonical(part, basis, structure)
-        ideals.append(Ideal(part.names[0], len(part.space), part.kind, part.also))
-        rows.append(own)
-        order += [len(ideals) - 1] * len(own)
-    generators = torch.cat(rows)
+    membership: tuple[int, ...] = ()
+    ideals = tuple(Ideal(part.names[0], len(part.space), part.kind, part.also) for part in parts)
+    if len(parts) > 1 and len(fitting) == 1 and "+" not in fitting[0] and all(part.kind == "simple" for part in parts):
+        # so(4) is known by its planes, not by its ideals
+        whole = replace(parts[0], space=torch.eye(structure.dim, dtype=torch.float64))
+        generators = _canonical(whole, basis, structure)
+    else:
+        generators = torch.cat([_canonical(part, basis, structure) for part in parts])
+        membership = tuple(k for k, part in enumerate(parts) for _ in part.space)
+    generators = _trim(generators, basis)
     forms: InvariantForms | None = None if basis.matrices is None else forms_of(basis)
     killing = killing_form(basis.constants)
     return Algebra(
@@ -113,8 +123,8 @@ def _describe_closed(
         basis=generators,
         affine=basis.affine,
         errors=_entry_errors(generators, basis),
-        ideals=tuple(ideals),
-        membership=tuple(order),
+        ideals=ideals,
+        membership=membership,
         constants=basis.constants,
         jacobi=jacobi_residual(basis.constants),
         killing=killing,
@@ -126,6 +136,7 @@ def _describe_closed(
         nilradical=structure.nilradical,
         rank=rank(basis.constants, structure.noise),
         levi=next((part.levi for part in parts if part.kind == "mixed"), ("", "")),
+        nilpotent=next((part.nilpotent for part in parts if part.nilpotent), ""),
         weights=structure.weights,
         casimir=_casimir(basis, structure, killing),
         forms=forms,
@@ -145,15 +156,15 @@ def _describe_open(basis: Basis, folds: tuple[tuple[str, int], ...]) -> Algebra:
         added += len(wanted)
         if added > len(basis.span) + 2:
             break
-        grown = read_basis(torch.cat((_unpad(grown), _unpad(grown, wanted))), affine=basis.affine)
+        grown = read_basis(_trim(torch.cat((grown.span, wanted)), basis), affine=basis.affine)
         if grown.closure < CLOSED:
-            name = name_algebra(_unpad(grown), affine=basis.affine).name
+            name = name_algebra(_trim(grown.span, basis), affine=basis.affine).name
             things = f"{added} more generator{'s' * (added > 1)}"
             notes.append(f"with {things}, its missing brackets, it is {name}")
             break
     else:
         notes.append("more brackets are missing than a few generators could add")
-    generators = _sparse(_unpad(basis), basis)
+    generators = _trim(_sparse(basis.span, basis), basis)
     return Algebra(
         name=f"not closed (closure {basis.closure:.2f})",
         fitting=(),
@@ -179,9 +190,14 @@ def _missing(basis: Basis) -> Tensor:
     return span_of(rows, _WEAK * largest).reshape(-1, *basis.outside.shape[2:])
 
 
-def _unpad(basis: Basis, numbers: Tensor | None = None) -> Tensor:
-    """Cut off monomials of too high a degree where nothing uses them."""
-    return basis.span if numbers is None else numbers
+def _trim(numbers: Tensor, basis: Basis) -> Tensor:
+    """Cut off the monomials of degrees that nothing uses: (K, ...) to (K, ...)."""
+    if not basis.degree:
+        return numbers
+    dim, degree = numbers.shape[1], 1
+    while bool(numbers[..., comb(dim + degree, degree) :].any()):
+        degree += 1
+    return numbers[..., : comb(dim + degree, degree)]
 
 
 def _canonical(part: Part, basis: Basis, structure: Structure) -> Tensor:
@@ -217,7 +233,7 @@ def _casimir(basis: Basis, structure: Structure, killing: Tensor) -> tuple[float
     if structure.radical or basis.matrices is None:
         return ()
     products = torch.einsum("ij,imn,jno->mo", torch.linalg.inv(killing), basis.span, basis.span)
-    return tuple(sorted((float(v) for v in torch.linalg.eigvals(products).real), reverse=True))
+    return tuple(sorted((float(v) for v in eigenvalues(products).real), reverse=True))
 
 
 def _spectrum(basis: Basis) -> tuple[complex, ...]:
@@ -225,7 +241,5 @@ def _spectrum(basis: Basis) -> tuple[complex, ...]:
     if basis.matrices is None:
         return ()
     weights = torch.randn(len(basis.span), dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    values = torch.linalg.eigvals(torch.einsum("k,kij->ij", weights / weights.norm(), basis.span))
+    values = eigenvalues(torch.einsum("k,kij->ij", weights / weights.norm(), basis.span))
     return tuple(complex(round(v.real, 12), round(v.imag, 12)) for v in values.tolist())
-
-

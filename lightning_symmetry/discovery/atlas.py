@@ -24,30 +24,38 @@ def find_named(structure: Structure) -> tuple[str, ...]:
     Returns:
         All names that fit; none for an algebra without a name here.
     """
-    return tuple(name for name, known in _read_all() if known.agrees(structure))
+    return tuple(name for name, known in _read(structure.dim) if known.agrees(structure))
 
 
 @cache
-def _read_all() -> tuple[tuple[str, Structure], ...]:
+def _read(dim: int) -> tuple[tuple[str, Structure], ...]:
     entries = []
-    for name, basis in _generate():
+    for name, basis in list_named():
+        if len(basis) != dim:
+            continue
         span = orthonormal_span(basis)
         entries.append((name, read_structure(structure_constants(span, commutators(span))[0], 0.0)))
     return tuple(entries)
 
 
-def _generate() -> Iterator[tuple[str, Tensor]]:
+def list_named() -> Iterator[tuple[str, Tensor]]:
+    """List all algebras that are known here by name, each with a basis of matrices.
+
+    Example:
+        >>> len({name for name, _ in list_named()}) > 20
+        True
+    """
     line = torch.ones(1, 1, 1)
     yield "aff(1)", _with_translations(line)
     for n in (1, 2, 3):
         yield "heisenberg" if n == 1 else f"heisenberg({n})", _heisenberg(n)
     yield "e(1,1)", _with_translations(Lorentz(2).basis())
-    for n in (2, 3, 4, 5):
+    for n in (2, 3, 4, 5, 6):
         yield f"se({n})", _with_translations(SO(n).basis())
     for n in (2, 3, 4):
         yield f"sim({n})", _with_translations(torch.cat((SO(n).basis(), Scale(n).basis())))
         yield f"scaling with R^{n}", _with_translations(Scale(n).basis())
-    for n in (2, 3):
+    for n in (2, 3, 4):
         yield f"aff({n})", _with_translations(GL(n).basis())
         yield f"saff({n})", _with_translations(SL(n).basis())
         yield f"poincare(1,{n})", _with_translations(Lorentz(n + 1).basis())

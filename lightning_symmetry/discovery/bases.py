@@ -1,4 +1,4 @@
-"""A basis of generators made ready for algebra: orthonormal, with its brackets, their closure, and the noise in them."""
+"""A basis of generators made ready for algebra: orthonormal, with its brackets, their closure, and their noise."""
 
 from __future__ import annotations
 
@@ -21,7 +21,6 @@ Tolerance = float | Literal["auto"]
 _SHORT_BRACKET = 0.1
 # A bracket inside the span this many times stronger, per dimension, than outside is no noise.
 _STRONGER = 3.0
-_LARGEST_CORRECTION = 5.0
 
 
 @final
@@ -137,7 +136,8 @@ def _measure(span: Tensor, affine: bool, degree: int, c: Tensor, outside: Tensor
     pairs, size = max(len(i), 1), math.hypot(inside, rest)
     touched = (outside.flatten(0, 1).flatten(1).abs().amax(0) > 1e-12) | (span.flatten(1).abs().amax(0) > 1e-12)
     freedom = pairs * max(int(touched.sum()) - count, 0)
-    measured = rest / math.sqrt(freedom) * _correct(freedom) if freedom and rest > 1e-13 else 0.0
+    # of few numbers the root mean square is more often too small than too large: Wilson and Hilferty's median
+    measured = rest / math.sqrt(freedom) * (1 - 2 / (9 * freedom)) ** -1.5 if freedom and rest > 1e-13 else 0.0
     # in the worst case every number of both factors and of the span that the bracket is compared with is off
     told = entry_noise * (2 / math.sqrt(span.shape[1]) + inside / math.sqrt(pairs))
     per_dimension = inside / math.sqrt(pairs * count)
@@ -155,10 +155,3 @@ def _measure(span: Tensor, affine: bool, degree: int, c: Tensor, outside: Tensor
         noise=noise,
         entry_noise=max(entry_noise, measured * math.sqrt(span.shape[1]) / 2),
     )
-
-
-def _correct(freedom: int) -> float:
-    """Give the factor from a root mean square of few numbers to the upper 95 % bound of their deviation."""
-    # Wilson and Hilferty's cube for the lower quantile of chi squared
-    low = max(1 - 2 / (9 * freedom) - 1.645 * math.sqrt(2 / (9 * freedom)), 0.0) ** 3
-    return min(low**-0.5 if low else _LARGEST_CORRECTION, _LARGEST_CORRECTION)

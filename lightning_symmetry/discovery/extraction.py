@@ -26,6 +26,8 @@ from lightning_symmetry.symmetry import Symmetry
 
 # Coefficients that are smaller, relative to the largest of a generator, are errors of the fit.
 _SPAN = 1e-3
+# An invariance plus something else is none, so that invariances come first and stay as they are.
+_ORDER = {"invariance": 0, "equivariance": 2}
 
 
 def read_generators(
@@ -116,10 +118,10 @@ def _read_basis(solution: Solution, symmetry: Symmetry) -> tuple[Tensor, dict[st
     labels = [d.label for d in spectrum.directions[: vectors.shape[1]]]
     parts, mixing, names = [], [], []
     before = torch.zeros(0, candidates[0].numel(), dtype=torch.float64)
-    for label in sorted(set(labels), key=labels.index):
+    for label in sorted(set(labels), key=lambda one: (_ORDER.get(one, 1), labels.index(one))):
         own = vectors[:, [i for i, one in enumerate(labels) if one == label]]
         flat = own[:count].mT @ candidates.flatten(1)
-        if len(before):
+        if len(before) and label == "equivariance":
             # what it has of the others is a matter of choice
             shares = torch.linalg.lstsq(before.mT, flat.mT).solution
             flat = flat - shares.mT @ before

@@ -242,6 +242,10 @@ class GeneratorGram(Metric):
                 for a in answers
             ]
         )
+        if equations.reference is not None:
+            warped, warps = equations.reference
+            found["warped"] = torch.stack([w.rows.mT @ w.rows for w in warped])
+            found["warps"] = torch.einsum("bpn,bqn->pq", warps, warps)
         if equations.flow is not None:
             found["flow"] = torch.einsum("bpn,bqn->pq", equations.flow, equations.flow)
         return found

@@ -124,6 +124,42 @@ def _write_formula(numbers: Tensor, count: int) -> str:
     return text.removeprefix("+ ") if text[0] == "+" else "-" + text[2:]
 
 
+def name_with_values(generator: Tensor, dim: int, affine: bool, moves_space: bool = True) -> Naming:
+    """Name a generator whose last two rows and columns change the values of images.
+
+    Args:
+        generator: (n + 2, n + 2), of any norm; (2, 2) where no space is moved.
+        dim: Dimension d of the space.
+        affine: Whether the block of the space is homogeneous.
+        moves_space: Whether there is such a block.
+
+    Returns:
+        The name of the larger block, or of both where neither says it all.
+
+    Example:
+        >>> name_with_values(torch.block_diag(torch.zeros(2, 2), torch.tensor([[0.0, 3.0], [0.0, 0.0]])), 2, False).name
+        'brightness'
+        >>> name_with_values(torch.tensor([[1.0, -0.5], [0.0, 0.0]]), 1, True, moves_space=False).name
+        'contrast about the value 0.50'
+    """
+    matrix = generator.detach().to("cpu", torch.float64)
+    size = float(matrix.norm())
+    if size == 0 or not math.isfinite(size):
+        return Naming("nothing", 0.0) if size == 0 else Naming(MIXED, 0.0)
+    contrast, brightness = (matrix[-2, -2:] / size).tolist()
+    share = math.hypot(contrast, brightness)
+    single = max((abs(contrast), "contrast"), (abs(brightness), "brightness"))
+    about = f"contrast about the value {-brightness / contrast:.2f}" if contrast else "brightness"
+    values = single[1] if single[0] >= NAME_COSINE * share else about
+    if not moves_space or share >= NAME_COSINE:
+        return Naming(values, single[0] if values == single[1] else share)
+    space = name_generator(matrix[:-2, :-2], dim, affine)
+    rest = math.sqrt(max(1 - share * share, 0.0))
+    if rest >= NAME_COSINE:
+        return Naming(space.name, rest * space.cosine)
+    return Naming(f"{space.name} with {values}", space.cosine)
+
+
 def name_in(group: Group, coefficients: Tensor) -> Naming:
     """Name a generator of a group's kind.
 
@@ -134,6 +170,8 @@ def name_in(group: Group, coefficients: Tensor) -> Naming:
     Returns:
         The name and how well it fits.
     """
+    if group.part("values") is not None:
+        return name_with_values(coefficients, group.dim or 0, group.affine, group.part("space") is not None)
     if group.linear:
         return name_generator(coefficients, group.dim or len(coefficients) - group.affine, group.affine)
     return name_field(coefficients)

@@ -12,6 +12,7 @@ from lightning_symmetry.discovery.forms import InvariantForms
 from lightning_symmetry.discovery.layout import align_columns
 from lightning_symmetry.discovery.printing import describe_flow, write_generator, write_latex
 
+_MOST_TERMS = 6
 _WORDS = {"abelian": "abelian", "simple": "simple", "solvable": "solvable", "mixed": "neither solvable nor simple"}
 
 
@@ -51,7 +52,8 @@ class Algebra:
         constants: (r, r, r) structure constants of an orthonormal basis.
         jacobi: How far the constants are from satisfying the Jacobi identity.
         ideals: Of which the algebra is the direct sum.
-        membership: For each generator of the basis the ideal that it lies in.
+        membership: For each generator of the basis the ideal that it lies in; empty where the basis is not laid out by
+            ideals, as that of so(4).
         killing: (r, r) Killing form in the orthonormal basis; None where it is no algebra, as below.
         inertia: Positive, negative and zero eigenvalues of the Killing form.
         derived: Dimensions of the derived series after the algebra itself.
@@ -61,6 +63,7 @@ class Algebra:
         nilradical: Dimension of the largest nilpotent ideal.
         rank: Dimension of a Cartan subalgebra.
         levi: Semisimple algebra and radical, of one that is a semidirect sum of both.
+        nilpotent: Name of the nilradical of a solvable algebra without a name.
         weights: Of a solvable algebra with one dimension outside the nilradical, its eigenvalues on it.
         casimir: Eigenvalues of ``sum_ij (K^-1)_ij E_i E_j`` where the algebra is semisimple; 1 on its own adjoint
             representation.
@@ -92,6 +95,7 @@ class Algebra:
     nilradical: int | None = None
     rank: int | None = None
     levi: tuple[str, str] = ("", "")
+    nilpotent: str = ""
     weights: tuple[complex, ...] = ()
     casimir: tuple[float, ...] = ()
     forms: InvariantForms | None = None
@@ -108,15 +112,16 @@ class Algebra:
     @property
     def generators(self) -> tuple[str, ...]:
         """The readable basis in symbols."""
-        return tuple(self._write(write_generator))
+        return tuple(
+            write_generator(g, error, affine=self.affine) for g, error in zip(self.basis, self.errors, strict=True)
+        )
 
     @property
     def latex(self) -> tuple[str, ...]:
         """The readable basis in LaTeX."""
-        return tuple(self._write(write_latex))
-
-    def _write(self, write: Any) -> list[str]:
-        return [write(g, error, affine=self.affine) for g, error in zip(self.basis, self.errors, strict=True)]
+        return tuple(
+            write_latex(g, error, affine=self.affine) for g, error in zip(self.basis, self.errors, strict=True)
+        )
 
     @property
     def conclusion(self) -> str:
@@ -133,8 +138,12 @@ class Algebra:
     def rows(self) -> tuple[list[str], list[list[str]]]:
         """Lay the readable basis out as a table: the header, and one row a generator."""
         flows = [describe_flow(g, self.affine) for g in self.basis]
-        places = [self.ideals[k].name for k in self.membership] if self.ideals else ["-"] * len(self.basis)
-        return ["generator", "flow", "in"], [list(row) for row in zip(self.generators, flows, places, strict=True)]
+        places = [self.ideals[k].name for k in self.membership] or [self.name if self.closed else "-"] * len(self.basis)
+        texts = [
+            write_generator(g, e, affine=self.affine, most=_MOST_TERMS)
+            for g, e in zip(self.basis, self.errors, strict=True)
+        ]
+        return ["generator", "flow", "in"], [list(row) for row in zip(texts, flows, places, strict=True)]
 
     def facts(self) -> list[str]:
         """List what concerns all generators together, one line each."""
@@ -147,11 +156,13 @@ class Algebra:
                 f"{_write_series(self.dim, self.lower_central or ())}; centre {self.centre}, radical {self.radical}, "
                 f"nilradical {self.nilradical}",
             ]
-        if len(self.ideals) > 1 or any(ideal.kind != "simple" for ideal in self.ideals):
+        if len(self.ideals) > 1 or any(one.kind != "simple" and one.name != self.name for one in self.ideals):
             listed = ", ".join(f"{one.name} (dimension {one.dim}, {_WORDS[one.kind]})" for one in self.ideals)
             lines.append(f"ideals: {listed}")
         if self.levi[0]:
             lines.append(f"Levi: {self.levi[0]} acting on the radical {self.levi[1]}")
+        if self.nilpotent:
+            lines.append(f"its nilradical is {self.nilpotent}")
         if self.weights:
             lines.append(f"weights on the nilradical: {', '.join(_write_number(w) for w in self.weights)}")
         if self.casimir:
@@ -192,6 +203,7 @@ class Algebra:
             "nilradical": self.nilradical,
             "rank": self.rank,
             "levi": list(self.levi),
+            "nilpotent": self.nilpotent,
             "casimir": list(self.casimir),
             "signatures": [] if self.forms is None else [list(one) for one in self.forms.signatures],
             "spectrum": [[v.real, v.imag] for v in self.spectrum],

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from lightning_symmetry.discovery.atlas import find_named
 from lightning_symmetry.discovery.simple import Simple, find_simple
-from lightning_symmetry.discovery.structure import Structure, read_structure
-from lightning_symmetry.functional.lie_algebra import compress, direct_summands, radical
-from lightning_symmetry.functional.ranks import null_of
+from lightning_symmetry.discovery.structure import FACTORS, Structure, read_structure
+from lightning_symmetry.functional.lie_algebra import compress, direct_summands, nilradical, radical
+from lightning_symmetry.functional.ranks import eigenvalues, null_of
 
 # A generic eigenvalue's real part below this share of its size belongs to a rotation.
 _IMAGINARY = 0.1
@@ -30,6 +30,8 @@ class Part:
         space: (k, r), orthonormal coordinates.
         kind: "abelian", "simple", "solvable" or "mixed".
         levi: Names of the semisimple algebra and of the radical that a mixed one consists of.
+        nilpotent: Name of the nilradical of a solvable one without a name.
+        known: Whether it has a name, rather than a description.
     """
 
     names: tuple[str, ...]
@@ -37,6 +39,8 @@ class Part:
     space: Tensor
     kind: str
     levi: tuple[str, str] = ("", "")
+    nilpotent: str = ""
+    known: bool = True
 
 
 def find_parts(structure: Structure, matrices: Tensor | None = None) -> tuple[Part, ...]:
@@ -57,7 +61,7 @@ def find_parts(structure: Structure, matrices: Tensor | None = None) -> tuple[Pa
             parts.append(_name_part(space, structure, acting))
         else:
             # the level of noise was settled with the whole
-            parts.append(_name_part(space, read_structure(compress(c, space), noise / 2), acting))
+            parts.append(_name_part(space, read_structure(compress(c, space), noise / FACTORS[0]), acting))
     return tuple(sorted(parts, key=lambda part: (part.kind == "abelian", -len(part.space), part.names)))
 
 
@@ -100,24 +104,26 @@ def _name_part(space: Tensor, structure: Structure, matrices: Tensor | None) -> 
         names, also = _name_simple(structure, matrices)
         return Part(names, also, space, "simple")
     named = find_named(structure)
+    known = bool(named)
     if structure.solvable:
-        word = "nilpotent" if structure.nilradical == structure.dim else "solvable"
-        return Part(
-            named or (f"{word} of dimension {structure.dim}, derived {structure.derived[0]}",), (), space, "solvable"
+        nilpotent = structure.nilradical == structure.dim
+        words = (
+            f"{'nilpotent' if nilpotent else 'solvable'} of dimension {structure.dim}, derived {structure.derived[0]}"
         )
-    levi, solvable = _split_levi(structure)
-    return Part(named or (f"({levi}) semidirect ({solvable})",), (), space, "mixed", (levi, solvable))
+        inner = ""
+        if not known and not nilpotent:
+            inner = _name_within(structure, nilradical(structure.constants, structure.noise))
+        return Part(named or (words,), (), space, "solvable", nilpotent=inner, known=known)
+    ideal = radical(structure.constants, structure.noise)
+    levi = (_name_within(structure, null_of(ideal)), _name_within(structure, ideal))
+    words = " semidirect ".join(f"({one})" if " " in one else one for one in levi)
+    return Part(named or (words,), (), space, "mixed", levi, known=known)
 
 
-def _split_levi(structure: Structure) -> tuple[str, str]:
-    """Name the algebra modulo its radical, and the radical."""
-    c, noise = structure.constants, structure.noise
-    solvable = radical(c, noise)
-    names = []
-    for space in (null_of(solvable), solvable):
-        one = read_structure(compress(c, space), noise / 2)
-        names.append(" or ".join(join_names(find_parts(one), None)))
-    return names[0], names[1]
+def _name_within(structure: Structure, space: Tensor) -> str:
+    """Name a subalgebra, or the quotient by an ideal from the complement of that."""
+    one = read_structure(compress(structure.constants, space), structure.noise / FACTORS[0])
+    return " or ".join(join_names(find_parts(one), None))
 
 
 def _name_simple(structure: Structure, matrices: Tensor | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -151,8 +157,8 @@ def _twice_spin(c: Tensor, matrices: Tensor) -> int:
     best, found = 0.0, 0
     for weights in torch.randn(_DRAWS, 3, dtype=c.dtype, generator=torch.Generator().manual_seed(0)):
         weights = weights / weights.norm()
-        root = float(torch.linalg.eigvals(torch.einsum("i,ijk->kj", weights, c)).abs().max())
-        acting = torch.linalg.eigvals(torch.einsum("i,imn->mn", weights, matrices)).abs().max()
+        root = float(eigenvalues(torch.einsum("i,ijk->kj", weights, c)).abs().max())
+        acting = eigenvalues(torch.einsum("i,imn->mn", weights, matrices)).abs().max()
         # the root is small where the element happens to be nearly nilpotent
         if root > best:
             best, found = root, round(2 * float(acting) / root)
@@ -166,7 +172,7 @@ def _reach(matrices: Tensor) -> int:
 
 
 def _is_turning(matrix: Tensor) -> bool:
-    values = torch.linalg.eigvals(matrix)
+    values = eigenvalues(matrix)
     size = float(values.abs().max())
     # eigenvalues of a nilpotent matrix are roots of its noise
     return size > _IMAGINARY * float(torch.linalg.matrix_norm(matrix, 2)) and float(values.real.abs().max()) < (

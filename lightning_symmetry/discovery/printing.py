@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor
 
 from lightning_symmetry.exceptions import DimensionMismatch
 from lightning_symmetry.functional.polynomials import degree_of, list_monomials, write_monomial
+from lightning_symmetry.functional.ranks import eigenvalues
 
 # Without errors, numbers this close, relative to the largest, are taken for the round one.
 _ROUND = 1e-3
@@ -24,7 +24,7 @@ _ROOTS = {"sqrt(2)": 2**0.5, "sqrt(3)": 3**0.5, "sqrt(2)/2": 0.5**0.5, "sqrt(3)/
 def snap(value: float, error: float) -> tuple[str, float]:
     """Replace a number by the simplest one within two standard errors.
 
-    Zero comes first, then whole numbers, halves, and roots of two and three.
+    Zero comes first, then whole numbers, halves, thirds, and roots of two and three.
 
     Args:
         value: The number.
@@ -41,7 +41,7 @@ def snap(value: float, error: float) -> tuple[str, float]:
     if abs(value) <= bound:
         return "0", 0.0
     sign, size = ("-", -1.0) if value < 0 else ("", 1.0), abs(value)
-    for parts in (1, 2):
+    for parts in (1, 2, 3):
         nearest = round(size * parts)
         if nearest and abs(nearest / parts - size) <= bound:
             return f"{sign[0]}{nearest}" + ("" if parts == 1 else f"/{parts}"), sign[1] * nearest / parts
@@ -56,6 +56,7 @@ def write_generator(
     errors: Tensor | float | None = None,
     axes: Sequence[str] | None = None,
     affine: bool = False,
+    most: int | None = None,
 ) -> str:
     """Write a generator as a vector field, its largest terms first.
 
@@ -64,6 +65,7 @@ def write_generator(
         errors: Standard errors of its numbers, one for all or shaped alike; None for a thousandth of the largest.
         axes: Names of the coordinates; None for x, y, z, or x0, x1, ... in more than three dimensions.
         affine: Whether the matrix is homogeneous.
+        most: How many terms at most are written out; None for all.
 
     Returns:
         Text such as "x d/dy - y d/dx"; "0" where nothing is left.
@@ -78,7 +80,10 @@ def write_generator(
         '2 t d/dt + x d/dx'
     """
     terms = _list_terms(generator, errors, axes, affine)
-    return _join([(text, [word for word in (monomial, f"d/d{axis}") if word]) for text, monomial, axis in terms])
+    written = _join(
+        [(text, [word for word in (monomial, f"d/d{axis}") if word]) for text, monomial, axis in terms[:most]]
+    )
+    return written if most is None or len(terms) <= most else f"{written} ... ({len(terms) - most} more terms)"
 
 
 def write_latex(
@@ -164,11 +169,12 @@ def describe_flow(generator: Tensor, affine: bool = False) -> str:
     if not size:
         return "nothing moves"
     if float(field[:, dim + 1 :].norm()) > _ALIKE * size:
-        return f"nonlinear flow, of degree {degree_of(*field.shape)}"
+        used = (field.abs() > _ALIKE / 10 * size).any(0).nonzero().flatten().tolist()
+        return f"nonlinear flow, of degree {max(len(list_monomials(dim, degree_of(*field.shape))[k]) for k in used)}"
     linear, offset = field[:, :dim], field[:, dim] if field.shape[1] > dim else field.new_zeros(dim)
     if float(linear.norm()) < _ALIKE * size:
         return "translation"
-    values = torch.linalg.eigvals(linear)
+    values = eigenvalues(linear)
     largest = float(values.abs().max())
     # eigenvalues of a nilpotent matrix are roots of its noise
     if float(torch.linalg.matrix_power(linear / linear.norm(), dim).norm()) < _ALIKE**2:

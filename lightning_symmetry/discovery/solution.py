@@ -32,6 +32,8 @@ TOLERANCES = {True: 1e-10, False: 1e-6}
 CONSTANT, SATURATED = 1e-6, 1e-6
 # A direction that lies inside a span up to one hundredth of its square is in it.
 INSIDE = 0.01
+FLOW = "the flow itself"
+NAMED, NAMED_AT_LEAST = 3.0, 1e-3
 
 
 @final
@@ -114,20 +116,17 @@ def solve(sums: Sums, symmetry: Symmetry, delta: float = 0.1) -> Solution:
         pencil, declared, multiples = _solve_by_degree(problem, symmetry, delta)
     else:
         pencil = solve_pencil(problem.gram, problem.metric, problem.basis)
-        declared = _declare(problem, pencil, problem.basis, delta, 1.0)
-    scale, unit = 1.0, Spectrum.unit
-    if sums.pictorial:
-        # white noise is no picture, so that candidates are measured against the worst of them
-        scale, unit = float(pencil.defects[-1]), "the least symmetric direction"
-        declared = _declare(problem, pencil, problem.basis, delta, scale)
+        declared = _declare(problem, pencil, problem.basis, delta)
     null: tuple[float, ...] = ()
     if "null system" in sums.parts and float(sums.parts["null system"].abs().sum()) > 0:
         other = _pose(sums, "null ")
-        null = tuple((solve_pencil(other.gram, other.metric, other.basis).defects / scale).tolist())
+        null = tuple((solve_pencil(other.gram, other.metric, other.basis).defects).tolist())
     vectors, labels, notes = _label(problem, pencil.vectors, declared, symmetry, sums)
     errors = _measure(problem, vectors)
+    order = [*errors.defects[:declared].argsort(stable=True).tolist(), *range(declared, vectors.shape[1])]
+    vectors, labels, errors = vectors[:, order], [labels[i] for i in order], errors.select(order)
     directions = tuple(
-        Direction(*(float(part[i]) / scale for part in (errors.defects, errors.low, errors.high, errors.upper)),
+        Direction(*(float(part[i]) for part in (errors.defects, errors.low, errors.high, errors.upper)),
                   label=labels[i], two_term=_two_term(problem, vectors[:, i]))
         for i in range(vectors.shape[1])
     )  # fmt: skip
@@ -142,13 +141,13 @@ def solve(sums: Sums, symmetry: Symmetry, delta: float = 0.1) -> Solution:
         unidentifiable=lost,
         dead_outputs=problem.outputs.lost.shape[1],
         multiples=multiples,
-        unit=unit,
+        unit="the affine warp that changes most" if sums.pictorial else Spectrum.unit,
     )
     return Solution(spectrum, vectors, (*notes, *_warn(spectrum)))
 
 
 def _pose(sums: Sums, prefix: str) -> _Problem:
-    parts = {name: sums.parts[prefix + name] for name in ("system", "moved", "inputs", "plain", "pushed")}
+    parts = {name: sums.parts[prefix + name] for name in ("system", "moved", "inputs", "plain")}
     answers, points = sums.parts["answers"], sums.parts["points"]
     count = parts["plain"].shape[-1]
     # leaves and units that cannot be compared are measured by their own spread
@@ -157,9 +156,11 @@ def _pose(sums: Sums, prefix: str) -> _Problem:
     gram = torch.einsum("l,flpq->fpq", weights, parts["system"])
     moved = torch.einsum("l,flpq->fpq", weights, parts["moved"])
     if sums.pictorial:
-        plain = torch.einsum("u,fukl->fkl", 1 / scales, parts["plain"])
-        gain = (parts["pushed"] * weights).sum() / plain.sum(0).diagonal().sum().clamp_min(1e-300)
-        inputs = plain * gain
+        # white noise is no picture: what an image does is measured against the warp that changes the answer most
+        warped = torch.einsum("l,lpq->pq", weights, sums.parts["warped"])
+        warps = sums.parts["warps"]
+        gain = solve_pencil(warped[None], warps[None], whiten(warps).basis).defects[-1].square()
+        inputs = parts["plain"].sum(1) * gain
     else:
         ratio = scales[:, None] / scales
         inputs = torch.einsum("l,uv,fluvpq->fpq", weights, ratio, parts["inputs"])
@@ -203,14 +204,14 @@ def _refuse(sums: Sums, problem: _Problem) -> str:
     return ""
 
 
-def _declare(problem: _Problem, pencil: Pencil, basis: Tensor, delta: float, scale: float) -> int:
+def _declare(problem: _Problem, pencil: Pencil, basis: Tensor, delta: float) -> int:
     """Count the directions whose upper bound is below delta, less those that only looked so by choice."""
-    below = (pencil.upper / scale <= delta).tolist()
+    below = (pencil.upper <= delta).tolist()
     most = below.index(False) if False in below else len(below)
     least = 0
     while least < most:
         middle = (least + most + 1) // 2
-        if worst_on_the_other_half(problem.gram, problem.metric, basis, middle) / scale <= delta:
+        if worst_on_the_other_half(problem.gram, problem.metric, basis, middle) <= delta:
             least = middle
         else:
             most = middle - 1
@@ -255,7 +256,7 @@ def _solve_by_degree(problem: _Problem, symmetry: Symmetry, delta: float) -> tup
         basis = _complement(inside, excluded, metric)
         if basis.shape[1]:
             pencil = solve_pencil(problem.gram, problem.metric, basis)
-            found = pencil.vectors[:, : _declare(problem, pencil, basis, delta, 1.0)]
+            found = pencil.vectors[:, : _declare(problem, pencil, basis, delta)]
             if found.shape[1]:
                 kept.append(found)
                 excluded = torch.cat([excluded, found], 1)
@@ -288,51 +289,55 @@ def _label(
 ) -> tuple[Tensor, list[str], tuple[str, ...]]:
     """Turn the declared directions so that each is of one kind, and say which."""
     labels = ["equivariance" if symmetry.moves_output else "invariance"] * vectors.shape[1]
-    if not declared:
+    if not declared or not symmetry.moves_output:
         return vectors, labels, ()
     chosen, metric = vectors[:, :declared], problem.metric.sum(0)
-    if symmetry.moves_output:
-        values, turned = torch.linalg.eigh(chosen.mT @ problem.moved.sum(0) @ chosen)
+    values, turned = torch.linalg.eigh(chosen.mT @ problem.moved.sum(0) @ chosen)
+    if float(values[0]) < INVARIANCE**2:
         chosen = chosen @ turned
         labels[:declared] = ["invariance" if value < INVARIANCE**2 else "equivariance" for value in values.tolist()]
     notes: list[str] = []
-    chosen, own = _set_apart(chosen, metric, _euler(problem, symmetry, chosen, metric))
-    if own:
-        labels[:declared] = [own, *_drop_one(labels[:declared], "equivariance")]
-    flow = sums.parts.get("flow")
-    if flow is not None:
-        along = torch.linalg.lstsq(
-            flow[:-1, :-1] + 1e-12 * torch.eye(len(flow) - 1) * flow[0, 0], flow[:-1, -1:]
-        ).solution
-        explained = float((along.mT @ flow[:-1, -1:]).squeeze() / flow[-1, -1].clamp_min(1e-300))
-        padded = torch.nn.functional.pad(along[:, 0], (0, len(metric) - len(along)))
-        if explained > 1 - INSIDE and _outside(padded, chosen, metric) < INSIDE:
-            chosen, _ = _set_apart(chosen, metric, (padded, "the flow itself"))
-            labels[:declared] = ["the flow itself", *_drop_one(labels[:declared], "equivariance")]
+    still = [i for i, label in enumerate(labels[:declared]) if label == "invariance"]
+    moving = [i for i, label in enumerate(labels[:declared]) if label != "invariance"]
+    parts, names = [chosen[:, still]], ["invariance"] * len(still)
+    rest = chosen[:, moving]
+    special = [_euler(problem, symmetry, chosen, metric), _own_flow(sums, chosen, metric)]
+    for vector, name in (one for one in special if one is not None):
+        # what is left of it beside the invariances and those before
+        inside = rest @ (rest.mT @ metric @ vector)
+        if not rest.shape[1] or float(inside @ metric @ inside) < INSIDE * float(vector @ metric @ vector):
+            continue
+        whole = chosen @ (chosen.mT @ metric @ vector)
+        # a name that fits roughly must not hide what holds exactly
+        found = solve_pencil(problem.gram, problem.metric, rest).defects[0]
+        if float(_measure(problem, whole[:, None]).defects[0]) > NAMED * float(found) + NAMED_AT_LEAST:
+            continue
+        rest = _complement(rest, inside[:, None], metric)
+        parts.append((whole / (whole @ metric @ whole).sqrt())[:, None])
+        names.append(name)
+        if name == FLOW:
             notes.append("One declared generator is the motion of the system itself, which every system has.")
-    return torch.cat([chosen, vectors[:, declared:]], 1), labels, tuple(notes)
-
-
-def _drop_one(labels: list[str], kind: str) -> list[str]:
-    rest = list(labels)
-    rest.remove(kind if kind in rest else rest[-1])
-    return rest
-
-
-def _set_apart(chosen: Tensor, metric: Tensor, special: tuple[Tensor, str] | None) -> tuple[Tensor, str]:
-    """Put one direction of a span first, and the others orthogonal to it."""
-    if special is None:
-        return chosen, ""
-    vector, name = special
-    inside = chosen @ (chosen.mT @ metric @ vector)
-    inside = inside / (inside @ metric @ inside).clamp_min(1e-300).sqrt()
-    return torch.cat([inside[:, None], _complement(chosen, inside[:, None], metric)], 1), name
+    parts, names = [*parts, rest], [*names, *["equivariance"] * rest.shape[1]]
+    labels[:declared] = names
+    return torch.cat([*parts, vectors[:, declared:]], 1), labels, tuple(notes)
 
 
 def _outside(vector: Tensor, chosen: Tensor, metric: Tensor) -> float:
     """Share of a direction's square that a span lacks."""
     rest = vector - chosen @ (chosen.mT @ metric @ vector)
     return float((rest @ metric @ rest) / (vector @ metric @ vector).clamp_min(1e-300))
+
+
+def _own_flow(sums: Sums, chosen: Tensor, metric: Tensor) -> tuple[Tensor, str] | None:
+    """Look for the motion of a vector field among its own symmetries."""
+    flow = sums.parts.get("flow")
+    if flow is None:
+        return None
+    inner = whiten(flow[:-1, :-1]).basis
+    along = inner @ (inner.mT @ flow[:-1, -1])
+    vector = torch.nn.functional.pad(along, (0, len(metric) - len(along)))
+    explained = float(along @ flow[:-1, -1] / flow[-1, -1].clamp_min(1e-300))
+    return (vector, FLOW) if explained > 1 - INSIDE and _outside(vector, chosen, metric) < INSIDE else None
 
 
 def _euler(problem: _Problem, symmetry: Symmetry, chosen: Tensor, metric: Tensor) -> tuple[Tensor, str] | None:

@@ -19,7 +19,7 @@ from lightning_symmetry.functional.lie_algebra import (
     nilradical,
     radical,
 )
-from lightning_symmetry.functional.ranks import inertia, null_of
+from lightning_symmetry.functional.ranks import eigenvalues, inertia, null_of
 
 # Directions of a learnt basis are not equally noisy: the worst carry about twice the mean. The rest is tried, in this
 # order, where theorems say that the dimensions cannot be those of an algebra.
@@ -47,8 +47,8 @@ class Structure:
         inertia: How many eigenvalues of the Killing form are positive, negative, and zero.
         unimodular: Whether all adjoint matrices have trace zero.
         levi: Inertia of the Killing form of the algebra modulo its radical.
-        weights: Eigenvalues on the nilradical of what lies outside it, the largest of size 1, up to a common sign; empty
-            unless the algebra is solvable and one dimension lies outside.
+        weights: Eigenvalues on the nilradical of what lies outside it, the largest of size 1, up to a common sign;
+            empty unless the algebra is solvable and one dimension lies outside.
     """
 
     constants: Tensor
@@ -101,7 +101,10 @@ class Structure:
             or not self.nilradical <= self.inertia[2] <= self.radical
             # the derived algebra of a solvable one is nilpotent, and brackets leave out two dimensions of such a one
             or (self.solvable and self.derived[0] > self.nilradical)
-            or (self.solvable and any(b > max(a - 2, 0) for a, b in pairwise(self.derived)))
+            or (
+                self.solvable
+                and any(b > max(a - 2, 0) for a, b in pairwise((self.dim, *self.derived)[not nilpotent :]))
+            )
             or (self.solvable and self.radical > 0 and not self.nilradical)
             or not self.centre <= self.nilradical
             or (nilpotent and not self.centre)
@@ -170,7 +173,7 @@ def _dimensions(series: list[Tensor]) -> tuple[int, ...]:
 def _weights(c: Tensor, ideal: Tensor) -> tuple[complex, ...]:
     outside = null_of(ideal)[0]
     acting = torch.einsum("i,ijk,aj,bk->ba", outside, c, ideal, ideal)
-    values = torch.linalg.eigvals(acting)
+    values = eigenvalues(acting)
     values = values / values.abs().max().clamp_min(1e-12)
     return tuple(complex(v) for v in values.tolist())
 

@@ -17,6 +17,7 @@ from lightning_symmetry.functional.fisher import doubt, fisher_columns, score_co
 from lightning_symmetry.functional.hashing import hash_rows, hashed_normals, mix_bits
 from lightning_symmetry.functional.precision import full_precision
 from lightning_symmetry.functional.residuals import as_rows
+from lightning_symmetry.groups import Affine
 from lightning_symmetry.paths import describe_leaves, find_leaves, get_leaf, replace_leaves
 from lightning_symmetry.rows import Rows
 from lightning_symmetry.symmetrization import input_tangents
@@ -71,8 +72,8 @@ class Equations:
         directions: The candidates on the data, for each unit of the input.
         points: The data themselves, for each unit.
         keys: (B,) hashes of the samples.
-        flow: (B, K + 1, n): the candidates, and after them the motion that the map makes itself; None where it makes
-            none.
+        flow: (B, K + 1, n): the candidates, and after them the motion of a vector field; None for other maps.
+        reference: For images, the six affine warps: how each output answers them, and themselves (B, 6, n).
         backend: By which the derivatives were taken.
     """
 
@@ -81,6 +82,7 @@ class Equations:
     points: list[Rowed]
     keys: Tensor
     flow: Tensor | None
+    reference: tuple[list[Rowed], Tensor] | None
     backend: str
 
 
@@ -157,7 +159,20 @@ def write_equations(f: Map, x: Any, symmetry: Symmetry, backend: str = "auto", s
     Raises:
         InvalidSetting: The output has no floating-point numbers, or there are too many unknowns.
     """
-    return _write(f, x, symmetry, input_tangents(x, symmetry), backend, sketch)
+    warps = reference_warps(x, symmetry) if is_pictorial(symmetry) else {}
+    return _write(f, x, symmetry, input_tangents(x, symmetry), warps, backend, sketch)
+
+
+def reference_warps(x: Any, symmetry: Symmetry) -> dict[str, Tensor]:
+    """Derivatives of images along all six affine warps: what candidates are measured against, since white noise is no
+    picture; parts that are no images rest."""
+    warps = {}
+    for path, action in symmetry.input.moving:
+        leaf = get_leaf(x, path)
+        if leaf.is_floating_point():
+            whole = action.lie(Affine(2), leaf) if isinstance(action, GridAction) else None
+            warps[path] = leaf.new_zeros(len(leaf), 6, *leaf.shape[1:]) if whole is None else whole
+    return warps
 
 
 def write_null(f: Map, x: Any, symmetry: Symmetry, backend: str, sketch: int = 0) -> Equations | None:
@@ -179,27 +194,38 @@ def write_null(f: Map, x: Any, symmetry: Symmetry, backend: str, sketch: int = 0
     few = {p: leaf[::NULL_SHARE] for p, leaf in find_leaves(x).items() if leaf.ndim and len(leaf) == rows}
     part = replace_leaves(x, few)
     foreign = {path: t.roll(1, 0) for path, t in input_tangents(part, symmetry).items()}
-    return _write(f, part, symmetry, foreign, backend, sketch)
+    return _write(f, part, symmetry, foreign, {}, backend, sketch)
 
 
-def _write(f: Map, x: Any, symmetry: Symmetry, tangents: dict[str, Tensor], backend: str, sketch: int) -> Equations:
+def _write(
+    f: Map,
+    x: Any,
+    symmetry: Symmetry,
+    tangents: dict[str, Tensor],
+    warps: dict[str, Tensor],
+    backend: str,
+    sketch: int,
+) -> Equations:
     rows, units = Rows.of(x), list_units(x, symmetry)
     owners = {path: _owner(rows, len(t), path, t.device) for path, t in tangents.items()}
     keys = _hash_samples(x, owners, len(symmetry.leading(x)))
     count = next(iter(tangents.values())).shape[1]
+    steps = {path: torch.cat([t, warps[path]], 1) if warps else t for path, t in tangents.items()}
     reader: _Exact | _Sketched = (
-        _Sketched(f, x, tangents, units, owners, keys, sketch)
+        _Sketched(f, x, steps, units, owners, keys, sketch)
         if sketch
-        else _Exact(f, x, tangents, units, owners, keys, backend)
+        else _Exact(f, x, steps, units, owners, keys, backend)
     )
     with torch.no_grad(), full_precision(keys.device):
         values = reader.values
         symmetry.bind(x, replace_leaves(reader.layout, values))
         free, start, answers = count_unknowns(symmetry), count, []
+        warped: list[Rowed] = []
         for path, action in _choose_outputs(values, symmetry):
             y = values[path]
             owner = _owner(rows, len(y), path, keys.device)
             pushed, gains, project = reader.read(path, action, y, owner)
+            pushed, along = pushed[:, :count], pushed[:, count:]
             omega = torch.zeros(len(y), count + sum(free.values()), pushed.shape[2], dtype=torch.float64).to(pushed)
             if path in free:
                 omega[:, start : start + free[path]] = project(_free_motions(action, y))
@@ -209,6 +235,7 @@ def _write(f: Map, x: Any, symmetry: Symmetry, tangents: dict[str, Tensor], back
             system = -omega
             system[:, :count] += pushed
             spread = owner.repeat_interleave(system.shape[2])
+            warped.append(Rowed(along.mT.flatten(0, 1), spread))
             answers.append(
                 Answer(
                     Rowed(system.mT.flatten(0, 1), spread),
@@ -225,6 +252,7 @@ def _write(f: Map, x: Any, symmetry: Symmetry, tangents: dict[str, Tensor], back
         [_lay_out(u, get_leaf(x, u.path).unsqueeze(1), owners) for u in units],
         keys,
         _own_flow(symmetry, x, flat, values),
+        (warped, torch.cat([w.double().flatten(2) for w in warps.values()], 2)) if warps else None,
         reader.backend,
     )
 
@@ -366,15 +394,11 @@ def _free_motions(action: Any, y: Tensor) -> Tensor:
 def _own_flow(
     symmetry: Symmetry, x: Any, tangents: Mapping[str, Tensor], values: Mapping[str, Tensor]
 ) -> Tensor | None:
-    """The motion that a map of a space into itself makes, beside the candidates: (B, K + 1, n)."""
+    """The motion that a vector field makes, beside the candidates: (B, K + 1, n)."""
     if len(symmetry.input.moving) != 1 or len(symmetry.output.moving) != 1 or Rows.of(x).are_ragged:
         return None
-    (path, action), (target, answer) = symmetry.input.moving[0], symmetry.output.moving[0]
-    points, y = get_leaf(x, path), values[target]
-    if answer.attached:
-        motion = answer.compared(y)
-    elif isinstance(action, Points) and isinstance(answer, Points) and y.shape == points.shape:
-        motion = y - points
-    else:
+    (path, _), (target, answer) = symmetry.input.moving[0], symmetry.output.moving[0]
+    if not answer.attached:
         return None
+    motion = answer.compared(values[target])
     return torch.cat([tangents[path].double(), as_rows(motion).double().unsqueeze(1)], 1)

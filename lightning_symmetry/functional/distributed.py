@@ -27,6 +27,16 @@ def sum_over_ranks(value: Tensor) -> Tensor:
     return value
 
 
+def holds_everywhere(flag: bool, device: torch.device) -> bool:
+    """Tell whether something holds on every rank, so that all take the same branch.
+
+    Args:
+        flag: Whether it holds here.
+        device: Of this rank.
+    """
+    return not bool(sum_over_ranks(torch.tensor(float(not flag), device=device)))
+
+
 def mean_over_ranks(total: Tensor, count: float | Tensor) -> Tensor:
     """Mean of samples spread over ranks: the sum of totals divided by the sum of counts.
 

@@ -16,7 +16,7 @@ import math
 import torch
 from torch import Tensor
 
-from lightning_symmetry.functional.ranks import ROUNDING, count_above, noise_norm, null_of, span_of
+from lightning_symmetry.functional.ranks import ROUNDING, count_above, eigenvalues, noise_norm, null_of, span_of
 
 # Products of adjoint matrices up to this length find the nilradical by their traces.
 _LENGTH = 4
@@ -71,7 +71,7 @@ def bracket_span(c: Tensor, a: Tensor, b: Tensor, noise: float = 0.0) -> Tensor:
 
 
 def derived_series(c: Tensor, noise: float = 0.0) -> list[Tensor]:
-    """Give the spans of ``g, [g, g], [[g, g], [g, g]], ...`` until they stay the same: solvable if the last is empty."""
+    """Give the spans of ``g, [g, g], [[g, g], [g, g]], ...`` until they stay: solvable if the last is empty."""
     series = [torch.eye(len(c), dtype=c.dtype)]
     while len(series[-1]):
         following = bracket_span(c, series[-1], series[-1], noise)
@@ -82,7 +82,7 @@ def derived_series(c: Tensor, noise: float = 0.0) -> list[Tensor]:
 
 
 def lower_central_series(c: Tensor, noise: float = 0.0) -> list[Tensor]:
-    """Give the spans of ``g, [g, g], [g, [g, g]], ...`` until they stay the same: nilpotent if the last is empty."""
+    """Give the spans of ``g, [g, g], [g, [g, g]], ...`` until they stay: nilpotent if the last is empty."""
     series = [torch.eye(len(c), dtype=c.dtype)]
     while len(series[-1]):
         following = bracket_span(c, series[0], series[-1], noise)
@@ -105,7 +105,8 @@ def killing_cut(c: Tensor, noise: float) -> float:
 
 def radical(c: Tensor, noise: float = 0.0) -> Tensor:
     """Give the largest solvable ideal, ``{x : K(x, [g, g]) = 0}``, (k, r)."""
-    derived = bracket_span(c, *2 * [torch.eye(len(c), dtype=c.dtype)], noise)
+    everything = torch.eye(len(c), dtype=c.dtype)
+    derived = bracket_span(c, everything, everything, noise)
     return null_of(derived @ killing_form(c), killing_cut(c, noise))
 
 
@@ -115,9 +116,10 @@ def nilradical(c: Tensor, noise: float = 0.0) -> Tensor:
     if not len(solvable):
         return solvable
     adjoint = c.mT
+    size = max(_largest(c), _TINY)
     words, rows = [torch.eye(len(c), dtype=c.dtype)], []
     for generic in _generic(c, _LENGTH * len(c)):
-        word = words[-1] @ generic / max(_largest(c), _TINY)
+        word = words[-1] @ generic / size
         words = [*words, word] if len(words) < _LENGTH else words[:1]
         rows.append(torch.einsum("ikl,lk->i", adjoint, word))
     rows.append(torch.einsum("ikk->i", adjoint) / math.sqrt(len(c)))
@@ -147,10 +149,10 @@ def centroid(c: Tensor, noise: float = 0.0) -> Tensor:
     """Give the maps that commute with every adjoint matrix, (m, r, r); the identity alone for most simple algebras."""
     size, adjoint = len(c), c.mT
     identity = torch.eye(size, dtype=c.dtype)
-    gram = c.new_zeros(size**2, size**2)
-    for one in adjoint:
-        operator = torch.kron(identity, one.mT.contiguous()) - torch.kron(one.contiguous(), identity)
-        gram += operator.mT @ operator
+    # sum_i (1 x A^T - A x 1)^T (1 x A^T - A x 1), which measures T A - A T
+    both = torch.einsum("iab,icd->acbd", adjoint, adjoint).reshape(size**2, size**2)
+    rows, columns = (adjoint @ adjoint.mT).sum(0), (adjoint.mT @ adjoint).sum(0)
+    gram = torch.kron(identity, rows) + torch.kron(columns, identity) - both - both.mT
     values, vectors = torch.linalg.eigh(gram)
     sizes = values.clamp_min(0).sqrt().flip(0)
     cut = max(2 * noise * size, 1e-6 * float(sizes[0]), _TINY)
@@ -193,7 +195,7 @@ def _split_by_centroid(c: Tensor, noise: float) -> list[Tensor]:
     best, chosen, middle = 0.0, everything, 0.0
     for weights in torch.randn(_DRAWS, len(maps), dtype=c.dtype, generator=torch.Generator().manual_seed(1)):
         one = torch.einsum("m,mij->ij", weights, maps)
-        parts = torch.linalg.eigvals(one).real.sort().values
+        parts = eigenvalues(one).real.sort().values
         gap, place = parts.diff().max(0)
         deviation = one - one.trace() / len(c) * everything
         apart = float(gap) * math.sqrt(len(c)) / max(float(deviation.norm()), _TINY)

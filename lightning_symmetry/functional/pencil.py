@@ -79,6 +79,10 @@ class Pencil:
     errors: Tensor
     folds: int
 
+    def select(self, order: list[int]) -> Pencil:
+        """Take some of the solutions, in a given order."""
+        return Pencil(self.vectors[:, order], self.defects[order], self.errors[order], self.folds)
+
     @property
     def low(self) -> Tensor:
         """Lower ends of the 95 % intervals, (r,)."""

@@ -56,6 +56,9 @@ def null_of(rows: Tensor, cut: float = 0.0) -> Tensor:
     """Give an orthonormal basis of what rows annihilate, (m, r) to (k, r)."""
     if not len(rows):
         return torch.eye(rows.shape[1], dtype=rows.dtype)
+    if rows.shape[0] > rows.shape[1]:
+        # the left singular vectors of a tall matrix would be as many as it has rows
+        rows = torch.linalg.qr(rows).R
     _, sizes, found = torch.linalg.svd(rows, full_matrices=True)
     return found[count_above(sizes, _floor(cut, sizes)) :]
 
@@ -72,6 +75,29 @@ def inertia(form: Tensor, cut: float = 0.0) -> tuple[int, int, int]:
     kept = values[: count_above(values.abs(), _floor(cut, values.abs()))]
     positive = int((kept > 0).sum())
     return positive, len(kept) - positive, len(values) - len(kept)
+
+
+def eigenvalues(matrix: Tensor) -> Tensor:
+    """Give the eigenvalues of a square matrix whatever their multiplicities.
+
+    The iteration behind `torch.linalg.eigvals` can stop early on exactly repeated ones: a change at the level of
+    rounding separates them.
+
+    Args:
+        matrix: (n, n).
+
+    Returns:
+        (n,), complex.
+
+    Example:
+        >>> eigenvalues(torch.eye(2))
+        tensor([1.+0.j, 1.+0.j])
+    """
+    try:
+        return torch.linalg.eigvals(matrix)
+    except torch.linalg.LinAlgError:
+        shake = torch.randn(matrix.shape, dtype=matrix.dtype, generator=torch.Generator().manual_seed(0))
+        return torch.linalg.eigvals(matrix + 8 * torch.finfo(matrix.dtype).eps * matrix.abs().max() * shake)
 
 
 def _floor(cut: float, sizes: Tensor) -> float:

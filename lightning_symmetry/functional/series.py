@@ -67,8 +67,8 @@ def expand(f: Callable[[Tensor], Tensor], like: Tensor, dim: int, order: int) ->
 
 def _grow(f: Callable[[Tensor], tuple[Tensor, ...]], direction: Tensor) -> Callable[[Tensor], tuple[Tensor, ...]]:
     def longer(s: Tensor) -> tuple[Tensor, ...]:
-        values, slopes = torch.func.jvp(f, (s,), (direction,))
-        return (*values, slopes[-1])
+        both = torch.func.jvp(f, (s,), (direction,))
+        return (*both[0], both[1][-1])
 
     return longer
 

@@ -86,7 +86,8 @@ def subspace_distance(a: Tensor, b: Tensor, metric: Tensor | None = None) -> Sub
     shape = a.shape[1:]
     if b.shape[1:] != shape or (metric is not None and tuple(metric.shape) != (shape[-1], shape[-1])):
         raise DimensionMismatch(
-            f"generators {tuple(shape)} and {tuple(b.shape[1:])}, metric {None if metric is None else (*metric.shape,)}",
+            f"generators {tuple(shape)} and {tuple(b.shape[1:])}"
+            + ("" if metric is None else f", metric {tuple(metric.shape)}"),
             "generators of one shape (..., m) and a metric (m, m)",
             "Write both spans for the same space.",
         )

@@ -1,6 +1,7 @@
 """Rooms: one folder a published training procedure, each with one preset function."""
 
 from lightning_symmetry.methods.augerino import augerino
+from lightning_symmetry.methods.liegan import liegan
 from lightning_symmetry.methods.semola import semola
 
-__all__ = ["augerino", "semola"]
+__all__ = ["augerino", "liegan", "semola"]

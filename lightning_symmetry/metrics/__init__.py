@@ -6,6 +6,7 @@ from lightning_symmetry.metrics.algebra import ClosureResidual, GeneratorAlignme
 from lightning_symmetry.metrics.base import SymmetryMetric
 from lightning_symmetry.metrics.curve import EquivarianceCurve
 from lightning_symmetry.metrics.equivariance import EquivarianceError
+from lightning_symmetry.metrics.layerwise import LayerDerivatives, layerwise_lie_derivative
 from lightning_symmetry.metrics.lie_derivative import LieDerivativeError
 from lightning_symmetry.metrics.orbit import OrbitConsistency
 
@@ -15,7 +16,9 @@ __all__ = [
     "EquivarianceError",
     "GeneratorAlignment",
     "GrassmannDistance",
+    "LayerDerivatives",
     "LieDerivativeError",
     "OrbitConsistency",
     "SymmetryMetric",
+    "layerwise_lie_derivative",
 ]

@@ -139,7 +139,7 @@ def _read(found: Group | Tensor, truth: Any) -> tuple[Tensor, Tensor]:
     """Take generators of both, made homogeneous where either translates."""
     if isinstance(truth, str):
         truth = by_name(truth)
-    if isinstance(truth, Group):
+    if isinstance(truth, Group) and truth.dim is None:
         truth.bind(found.dim if isinstance(found, Group) else found.shape[-1] - truth.affine)
     a, b = (g.coefficients().detach() if isinstance(g, Group) else g.detach() for g in (found, truth))
     a, b = (t.to("cpu", torch.float64) for t in (a, b))

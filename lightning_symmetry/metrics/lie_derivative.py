@@ -204,10 +204,12 @@ def reference_steps(group: Group) -> Tensor:
         [0.175, 0.1, 0.1]
     """
     steps = torch.full((group.count,), _STEP, dtype=torch.float64)
-    if not group.linear or group.part("space") is not group:
+    space = group.part("space")
+    if space is None or not space.linear:
         return steps
-    basis = group.basis().detach().to("cpu", torch.float64)
-    linear = basis[:, :-1, :-1] if group.affine else basis
+    basis = space.basis().detach().to("cpu", torch.float64)
+    linear = basis[:, :-1, :-1] if space.affine else basis
     size = linear.flatten(1).norm(dim=1)
     skew = (linear + linear.mT).flatten(1).norm(dim=1) <= 1e-6 * size
-    return torch.where(skew & (size > 0), _TURN, steps)
+    steps[torch.tensor(group.columns("space"))[skew & (size > 0)]] = _TURN
+    return steps

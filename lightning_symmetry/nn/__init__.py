@@ -1,7 +1,8 @@
-"""Layers and wrappers in plain torch."""
+"""Layers and wrappers in plain torch, and networks of escnn's layers."""
 
 from __future__ import annotations
 
+from lightning_symmetry.nn.steerable import SteerableCNN, SteerableMLP
 from lightning_symmetry.nn.symmetrized import Symmetrized, symmetrize
 
-__all__ = ["Symmetrized", "symmetrize"]
+__all__ = ["SteerableCNN", "SteerableMLP", "Symmetrized", "symmetrize"]

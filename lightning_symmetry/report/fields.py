@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from lightning_symmetry.discovery.naming import axis_names
 from lightning_symmetry.functional.polynomials import degree_of, evaluate_monomials, list_monomials, write_monomial
+from lightning_symmetry.report.formulas import label_axes
 from lightning_symmetry.report.palette import BLUE, DIVERGING, FAINT, GREY, INK, dress, for_words
 
 Velocity = Callable[[Tensor], Tensor]
@@ -45,7 +45,14 @@ def draw_field(figure: Any, generator: Tensor, dim: int, affine: bool, backdrop:
         draw_matrix(figure, matrix, dim)
 
 
-def draw_flow(figure: Any, generator: Tensor, dim: int, affine: bool, backdrop: Tensor | None = None) -> None:
+def draw_flow(
+    figure: Any,
+    generator: Tensor,
+    dim: int,
+    affine: bool,
+    backdrop: Tensor | None = None,
+    coordinates: Sequence[str] | None = None,
+) -> None:
     """Draw a generator in one panel: arrows in a plane or on a sphere, else its numbers.
 
     Args:
@@ -54,14 +61,18 @@ def draw_flow(figure: Any, generator: Tensor, dim: int, affine: bool, backdrop: 
         dim: Dimension d of the space.
         affine: Whether the generator is homogeneous.
         backdrop: (H, W) image in [0, 1], drawn faintly below, with the vertical axis pointing down.
+        coordinates: Names of coordinates that are no places in space, which are then not drawn as such.
     """
     matrix = generator.detach().to("cpu", torch.float64)
-    if dim == 2:
+    linear = len(matrix) == matrix.shape[1]
+    if coordinates is None and linear and not bool(matrix[:dim, : dim + affine].any()):
+        figure.text(0.5, 0.5, "changes values, moves nothing", ha="center", color=for_words(GREY))
+    elif coordinates is None and dim == 2:
         _draw_plane(figure.subplots(), _velocity(matrix, dim, affine), (0, 1), dim, backdrop)
-    elif dim == 3 and len(matrix) == matrix.shape[1]:
+    elif coordinates is None and dim == 3 and linear:
         _draw_sphere(figure.subplots(subplot_kw={"projection": "3d"}), _velocity(matrix, dim, affine))
     else:
-        draw_matrix(figure, matrix, dim)
+        draw_matrix(figure, matrix, dim, coordinates)
 
 
 def _velocity(generator: Tensor, dim: int, affine: bool) -> Velocity:
@@ -81,7 +92,7 @@ def _draw_plane(axes: Any, velocity: Velocity, plane: tuple[int, int], dim: int,
     flow = velocity(points)
     fastest = max(float(flow.norm(dim=-1).max()), 1e-12)
     flow = flow / fastest
-    names = axis_names(dim)
+    names = label_axes(dim)
     if backdrop is not None:
         height, width = backdrop.shape
         x, y = width / max(height, width), height / max(height, width)
@@ -120,29 +131,31 @@ def _draw_sphere(axes: Any, velocity: Velocity) -> None:
         kept = ((points @ towards) > 0) == front
         axes.quiver(*points[kept].T.numpy(), *(0.5 * flow[kept]).T.numpy(), color=colour, linewidth=1.3,
                     arrow_length_ratio=0.4)  # fmt: skip
+    for name, end in zip("xyz", (1.45 * torch.eye(3)).tolist(), strict=True):
+        axes.plot(*([0, value] for value in end), color=GREY, linewidth=0.8)
+        axes.text(*(1.1 * value for value in end), name, color=INK, fontsize=10, ha="center", va="center")
     axes.view_init(*_VIEW)
-    axes.set_box_aspect((1, 1, 1), zoom=1.15)
-    for name in "xyz":
-        getattr(axes, f"set_{name}lim")(-1.2, 1.2)
-        getattr(axes, f"set_{name}ticks")([-1, 0, 1])
-        getattr(axes, f"set_{name}label")(name, fontsize=10, color=INK, labelpad=-6)
-    axes.tick_params(labelsize=7, colors=for_words(GREY), pad=-2)
+    axes.set_box_aspect((1, 1, 1), zoom=1.25)
+    axes.set_xlim(-1.2, 1.2), axes.set_ylim(-1.2, 1.2), axes.set_zlim(-1.2, 1.2)
+    # panes, grid and ticks of three dimensions are slow to draw and say nothing here
+    axes.set_axis_off()
 
 
-def draw_matrix(figure: Any, generator: Tensor, dim: int) -> None:
+def draw_matrix(figure: Any, generator: Tensor, dim: int, coordinates: Sequence[str] | None = None) -> None:
     """Draw the entries of a generator as a heat map, with numbers where they fit.
 
     Args:
         figure: A matplotlib (sub)figure to fill.
         generator: (n, n), or (d, M) coefficients of a polynomial field.
         dim: Dimension d of the space; a further row and column belong to the shift.
+        coordinates: Their names; x, y, z and so on by default.
     """
     matrix, axes = generator.detach().to("cpu", torch.float64), figure.subplots()
     largest = max(float(matrix.abs().max()), 1e-12)
-    names = [*axis_names(dim), "shift"]
+    names = [*(coordinates or label_axes(dim)), "1"]
     sources = names[: matrix.shape[1]]
     if matrix.shape[0] != matrix.shape[1]:
-        sources = [write_monomial(m, names) or "shift" for m in list_monomials(dim, degree_of(dim, matrix.shape[1]))]
+        sources = [write_monomial(m, names) or "1" for m in list_monomials(dim, degree_of(dim, matrix.shape[1]))]
         if len(sources) > _ANNOTATED:
             # of many monomials a readable field has few
             used = matrix.abs().amax(0) >= _SMALL * largest

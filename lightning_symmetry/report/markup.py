@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from lightning_symmetry.report.pictures import Picture
 from lightning_symmetry.report.tables import is_number
 
+_TAGS = str.maketrans({"\ue000": "<sub>", "\ue001": "</sub>", "\ue002": "<sup>", "\ue003": "</sup>"})
 _HOLDING = ("accepted", "declared", "symmetric")
 
 
@@ -24,13 +25,17 @@ def write_math(formula: str) -> str:
     Example:
         >>> write_math("x^2 d/dx - y d/dy")
         'x<sup>2</sup> ∂<sub>x</sub> − y ∂<sub>y</sub>'
+        >>> write_math("X2 + x0")
+        'X<sub>2</sub> + x<sub>0</sub>'
     """
-    text = re.sub(r"\^(\w+)", r"<sup>\1</sup>", escape(formula).replace("-", "\u2212"))
-    return re.sub(r"\bd/d(\w+)", "\u2202<sub>\\1</sub>", text)
+    # private characters stand for tags until the text is safe
+    text = re.sub(r"\bd/d(\w+)", "\u2202\ue000\\1\ue001", formula.replace("-", "\u2212"))
+    text = re.sub(r"\b([A-Za-z])(\d+)", "\\1\ue000\\2\ue001", re.sub(r"\^(\w+)", "\ue002\\1\ue003", text))
+    return escape(text).translate(_TAGS)
 
 
 def write_table(
-    caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], formulas: Iterable[str] = ()
+    caption: str, header: Sequence[str], rows: Sequence[Sequence[str]], formulas: Iterable[str] = (), style: str = ""
 ) -> str:
     """Write a table; columns of numbers are set flush right.
 
@@ -38,18 +43,19 @@ def write_table(
         caption: What the table is of.
         header: Names of the columns.
         rows: Cells as text.
-        formulas: Names of the columns that hold formulas.
+        formulas: Names of the columns that hold formulas, in their heads too.
+        style: Class of the table.
 
     Returns:
         HTML.
     """
     kinds = [
-        "formula" if name in formulas else "number" if rows and all(_looks_numeric(row[i]) for row in rows) else ""
+        "formula" if name in formulas else "number" if _are_numbers([row[i] for row in rows]) else ""
         for i, name in enumerate(header)
     ]
 
     def cell(tag: str, kind: str, text: str, more: str = "") -> str:
-        inside = write_math(text) if kind == "formula" and tag == "td" else escape(text)
+        inside = write_math(text) if kind == "formula" else escape(text)
         named = f' class="{kind}"' if kind and (tag == "td" or kind == "number") else ""
         return f"<{tag}{named}{more}>{inside}</{tag}>"
 
@@ -60,10 +66,15 @@ def write_table(
         + "</tr>"
         for row in rows
     ]
-    return (
-        f'<div class="scroll"><table><caption>{escape(caption)}</caption>\n<thead><tr>{head}</tr></thead>\n<tbody>\n'
-        + "\n".join(lines)
-        + "\n</tbody></table></div>"
+    named = f' class="{style}"' if style else ""
+    return "\n".join(
+        [
+            f'<div class="scroll"><table{named}><caption>{escape(caption)}</caption>',
+            f"<thead><tr>{head}</tr></thead>",
+            "<tbody>",
+            *lines,
+            "</tbody></table></div>",
+        ]
     )
 
 
@@ -86,6 +97,7 @@ def write_figure(picture: Picture) -> str:
     )
 
 
-def _looks_numeric(cell: str) -> bool:
-    """Whether a cell belongs in a column of numbers: a number, an interval, or nothing."""
-    return cell in ("", "-") or all(is_number(part) for part in cell.strip("[]").replace(" to ", ", ").split(", "))
+def _are_numbers(cells: Sequence[str]) -> bool:
+    """Whether a column holds numbers or intervals, and nothing else."""
+    filled = [cell for cell in cells if cell not in ("", "-")]
+    return bool(filled) and all(is_number(part) for cell in filled for part in cell.split(" to "))

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from lightning_symmetry.actions import Image
-from lightning_symmetry.discovery.naming import axis_names
+from lightning_symmetry.actions.jet import Jet
 from lightning_symmetry.functional.spans import canonical_fields, is_rotation_like, unit_speed
 from lightning_symmetry.paths import find_leaves, get_leaf, replace_leaves
+from lightning_symmetry.report.formulas import label_axes
 from lightning_symmetry.report.palette import FAINT, GREY, INK, SAMPLES, dress, for_words
 from lightning_symmetry.symmetry import Symmetry
 
@@ -91,6 +92,8 @@ def has_orbits(symmetry: Symmetry, x: Any) -> bool:
     if shows_images(symmetry):
         return True
     path, action = symmetry.input.moving[0]
+    if isinstance(action, Jet):
+        return False
     leaf = get_leaf(x, path or "")
     return leaf.is_floating_point() and not leaf.shape[-1] % (symmetry.group.dim or leaf.shape[-1])
 
@@ -139,9 +142,7 @@ def _draw_strip(axes: Any, frames: Tensor, steps: Tensor, angular: bool) -> None
             canvas[top : top + height, left : left + width] = tiles[i, j].permute(1, 2, 0)
     axes.imshow(canvas.squeeze(-1).numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_xticks([j * (width + _GAP) + width / 2 - 0.5 for j in range(len(steps))])
-    axes.set_xticklabels(
-        [f"{math.degrees(s):.0f}°".replace("-", "\u2212") if angular else f"{s:+.2f}" for s in steps.tolist()]
-    )
+    axes.set_xticklabels([_write_step(step, angular) for step in steps.tolist()])
     axes.xaxis.tick_top()
     axes.set_yticks([])
     dress(axes)
@@ -152,6 +153,11 @@ def _draw_strip(axes: Any, frames: Tensor, steps: Tensor, angular: bool) -> None
     axes.add_patch(_frame(middle - 1.5, -1.5, width + 2, canvas.shape[0] + 2))
 
 
+def _write_step(step: float, angular: bool) -> str:
+    words = f"{math.degrees(step):.0f}°" if angular else f"{step:+.2f}" if abs(step) > 1e-6 else "0"
+    return words.replace("-", "\u2212")
+
+
 def _frame(left: float, top: float, width: float, height: float) -> Any:
     from matplotlib.patches import Rectangle
 
@@ -160,7 +166,7 @@ def _frame(left: float, top: float, width: float, height: float) -> Any:
 
 def _draw_curves(figure: Any, curves: Tensor, dim: int, legend: bool) -> None:
     """Draw (samples, points, steps, d) curves; beyond three dimensions in the plane in which they move most."""
-    names = axis_names(dim)
+    names = label_axes(dim)
     if dim > 3:
         curves, names = _project(curves, names)
     elif dim == 1:

@@ -7,12 +7,14 @@ from pathlib import Path
 
 from lightning_symmetry.discovery import Discovery, LearntLaw
 from lightning_symmetry.discovery.spectrum import Spectrum
+from lightning_symmetry.report.algebras import write_basis, write_brackets
 from lightning_symmetry.report.formulas import algebra_of, describe_flows, write_formulas
 from lightning_symmetry.report.markup import escape, write_definitions, write_figure, write_list, write_table
 from lightning_symmetry.report.pictures import Picture
 from lightning_symmetry.report.sheets import sentence_case
 
 _STYLE = Path(__file__).with_name("page.css")
+_MOST_BRACKETS = 12
 # What a browser may load: nothing but what is in the file.
 _POLICY = "default-src &#x27;none&#x27;; img-src data:; style-src &#x27;unsafe-inline&#x27;"
 _REUSE = """\
@@ -86,7 +88,8 @@ def _describe_discovery(discovery: Discovery, figures: dict[str, str]) -> list[s
     if spectrum is None:
         parts += [_section("Evidence", figures.get("symmetry.png", ""), _list_evidence(discovery))]
     else:
-        parts += [_section("Spectrum", figures.get("spectrum.png", ""), _list_directions(spectrum))]
+        numbers = _list_directions(spectrum) + write_list(discovery.facts())
+        parts += [_section("Spectrum", figures.get("spectrum.png", ""), numbers)]
     parts += [
         _section("Fields", figures["fields.png"]) if "fields.png" in figures else "",
         _section("Orbits", figures["orbits.png"]) if "orbits.png" in figures else "",
@@ -95,8 +98,10 @@ def _describe_discovery(discovery: Discovery, figures: dict[str, str]) -> list[s
     ]
     if discovery.canonical_names:
         return [*parts, _section("Use it again", f"<pre><code>{escape(_REUSE)}</code></pre>")]
-    held = "the candidates as they were" if spectrum is not None else "the generators as training left them"
-    return [*parts, _section("Use it again", f"<p>There is nothing to use: symmetry.yaml holds {held}.</p>")]
+    return [
+        *parts,
+        _section("Use it again", "<p>There is nothing to use: what symmetry.yaml holds was not accepted.</p>"),
+    ]
 
 
 def _list_found(discovery: Discovery) -> str:
@@ -154,14 +159,28 @@ def _list_directions(spectrum: Spectrum) -> str:
         interval = f"{d.low:.3g} to {d.high:.3g}"
         kind = d.label if holds else "-"
         rows.append([str(index), kind, f"{d.defect:.3g}", interval, f"{d.upper:.3g}", null, verdict])
-    return write_table("Every candidate direction, the most symmetric first.", header, rows)
+    return write_table("The numbers of the picture.", header, rows)
 
 
 def _describe_algebra(discovery: Discovery, figures: dict[str, str]) -> str:
+    """The card: name, basis, brackets, and what else tells the algebra from others."""
     algebra = algebra_of(discovery)
     if algebra is None:
         return ""
-    return _section(f"Algebra: {algebra.name}", figures.get("algebra.png", ""), write_list(algebra.facts()))
+    formulas = write_basis(algebra, discovery.symmetry)
+    header, rows = algebra.rows()
+    rows = [[f"X{i + 1}", formula, *row[1:]] for i, (formula, row) in enumerate(zip(formulas, rows, strict=True))]
+    parts = [f"<p><strong>{escape(algebra.conclusion)}</strong></p>"]
+    if algebra.dim > 1:
+        header = ["", "vector field", *header[1:]]
+        parts.append(write_table("A readable basis, ideal by ideal.", header, rows, ["", "vector field"]))
+    if 1 < algebra.dim <= _MOST_BRACKETS:
+        names = [f"X{i + 1}" for i in range(algebra.dim)]
+        brackets = [[name, *row] for name, row in zip(names, write_brackets(algebra), strict=True)]
+        caption = "Brackets of vector fields, [row, column]."
+        parts.append(write_table(caption, ["", *names], brackets, ["", *names], "brackets"))
+    parts += [write_list((*algebra.facts(), *algebra.notes)), figures.get("algebra.png", "")]
+    return _section("Algebra", *parts)
 
 
 def _measured(discovery: Discovery) -> list[tuple[str, str]]:
@@ -175,21 +194,9 @@ def _measured(discovery: Discovery) -> list[tuple[str, str]]:
         pairs += [
             ("samples", str(spectrum.samples)),
             ("intervals", f"95 %, jackknife over {spectrum.folds} folds"),
-            ("unit", f"a defect of 1 is {spectrum.unit}"),
             ("bound", f"declared where the one-sided 95 % bound is below {spectrum.delta:g}"),
             ("null", null),
         ]
-        dropped = (
-            (spectrum.unidentifiable, "move nothing on the data and were dropped"),
-            (spectrum.dead_outputs, "of the output are not reached by the data and were dropped"),
-            (spectrum.multiples, "are functions times declared ones and were not counted"),
-        )
-        pairs += [("directions", f"{count} {words}") for count, words in dropped if count]
-        if spectrum.pointwise_rank is not None:
-            pairs.append(
-                ("pointwise rank", f"{spectrum.pointwise_rank}: dimensions that the declared fields span at a point")
-            )
-        pairs += [("further", line) for line in discovery.facts()]
     elif discovery.cap is not None:
         pairs.append(("norms", f"measured against {discovery.cap:.3g}, from which on training rewards no growth"))
     return pairs

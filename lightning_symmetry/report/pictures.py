@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, final
 
 from lightning_symmetry.discovery import Discovery, LearntLaw
+from lightning_symmetry.report.algebras import MOST_DRAWN, draw_algebra_sheet
+from lightning_symmetry.report.formulas import algebra_of
 from lightning_symmetry.report.laws import draw_law
 from lightning_symmetry.report.orbits import shows_images
 from lightning_symmetry.report.plots import draw_discovery
 from lightning_symmetry.report.sheets import (
     DPI,
+    MOST_FIELDS,
+    MOST_ORBITS,
     choose_samples,
     draw_fields_sheet,
     draw_orbits_sheet,
@@ -84,12 +88,13 @@ def draw_pictures(discovery: Discovery | LearntLaw, samples: Any = None) -> list
     if not discovery.canonical_names:
         return pictures
     few, backdrop = choose_samples(discovery, samples)
-    names = "; ".join(discovery.canonical_names)
+    names = discovery.canonical_names
+    listed = "; ".join(names)
     pictures.append(
         _make(
             "fields.png",
-            "The generators as fields: how points start to move, scaled to fit.",
-            f"Fields or matrices of the generators found: {names}.",
+            f"The generators{_count(names, MOST_FIELDS)} as fields: how points start to move, scaled to fit.",
+            f"Fields or matrices of the generators found: {listed}.",
             lambda: draw_fields_sheet(discovery, backdrop),
             on_page=spectrum is not None,
         )
@@ -97,16 +102,22 @@ def draw_pictures(discovery: Discovery | LearntLaw, samples: Any = None) -> list
     orbits = None if few is None else draw_orbits_sheet(discovery, few)
     if orbits is not None:
         what = "images" if shows_images(discovery.symmetry) else "points"
-        pictures.append(
-            _make(
-                "orbits.png",
-                f"Real {what}, carried along each generator; the framed or dotted one is the sample itself.",
-                f"Orbits of up to three samples under: {names}.",
-                lambda: orbits,
-                on_page=spectrum is not None,
-            )
+        caption = (
+            f"Real {what}, carried along each generator{_count(names, MOST_ORBITS)}; the framed or dotted one is the "
+            "sample itself."
         )
+        alt = f"Orbits of up to three samples under: {listed}."
+        pictures.append(_make("orbits.png", caption, alt, lambda: orbits, on_page=spectrum is not None))
+    algebra = algebra_of(discovery)
+    if algebra is not None and 1 < algebra.dim <= MOST_DRAWN:
+        caption = "The algebra: a readable basis, the bracket of each row with each column, and the Killing form."
+        alt = f"Table of brackets and Killing form. {algebra.conclusion} {'; '.join(algebra.facts())}"
+        pictures.append(_make("algebra.png", caption, alt, lambda: draw_algebra_sheet(algebra, discovery.symmetry)))
     return pictures
+
+
+def _count(names: Sequence[str], most: int) -> str:
+    return f" (the first {most} of {len(names)})" if len(names) > most else ""
 
 
 def _make(file: str, caption: str, alt: str, draw: Callable[[], Any], on_page: bool = True) -> Picture:

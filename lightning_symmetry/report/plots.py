@@ -74,7 +74,7 @@ def _draw_extraction(discovery: Discovery, spectrum: Spectrum, few: Any, backdro
     left, right = parts[1].subfigures(1, 2, width_ratios=[1.25, 1.0]) if shown else (parts[1], None)
     draw_spectrum(left.subplots(), spectrum, name_found(discovery))
     if right is not None:
-        columns = 1 if shown == 1 else 2 if shown <= 4 else 3
+        columns = 1 if shown <= 2 else 2 if shown <= 4 else 3
         draw_fields(right, discovery, shown, columns, backdrop, _WIDTH / 2.25)
     if orbits:
         columns = min(found, 3 if shows_images(discovery.symmetry) else 4)

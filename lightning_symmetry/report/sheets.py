@@ -12,16 +12,16 @@ from torch import Tensor
 from lightning_symmetry.discovery import Discovery
 from lightning_symmetry.paths import get_leaf
 from lightning_symmetry.report.fields import draw_flow
-from lightning_symmetry.report.formulas import name_found, to_mathtext, write_formulas
+from lightning_symmetry.report.formulas import name_coordinates, name_found, title_of, to_mathtext, write_formulas
 from lightning_symmetry.report.orbits import choose_span, draw_orbit, has_orbits, shows_images, take_samples, to_grey
 from lightning_symmetry.report.palette import GREEN, GREY, INK, for_words
 from lightning_symmetry.report.spectra import draw_spectrum
 from lightning_symmetry.rows import Rows
 
-MOST_SHOWN = 9
+# Of fields and of orbits, on one slide.
+MOST_FIELDS, MOST_ORBITS = 9, 6
 # Of a slide, in inches; at DPI dots an inch it has 1920 x 1080 pixels.
 WIDTH, HEIGHT, DPI = 9.6, 5.4, 200
-_MOST_STRIPS = 6
 # Side by side, by the number of generators.
 _COLUMNS = (1, 1, 2, 3, 2, 3, 3, 4, 4, 3)
 
@@ -58,7 +58,7 @@ def draw_fields_sheet(discovery: Discovery, backdrop: Tensor | None = None) -> A
     Returns:
         A matplotlib ``Figure``.
     """
-    count = min(len(discovery.canonical_names), MOST_SHOWN)
+    count = min(len(discovery.canonical_names), MOST_FIELDS)
     columns = _COLUMNS[count]
     rows = math.ceil(count / columns)
     figure = new_sheet(HEIGHT if rows < 3 else 2.6 * rows)
@@ -82,13 +82,15 @@ def draw_fields(
     group, formulas = discovery.symmetry.group, write_formulas(discovery)
     numbers, rows = group.coefficients().detach(), math.ceil(count / columns)
     dim = group.dim or numbers.shape[1]
+    jets = name_coordinates(discovery.symmetry)
     cells = figure.subfigures(rows, columns, squeeze=False).flatten()
     for index, cell in enumerate(cells[:count]):
-        name = discovery.canonical_names[index]
-        cell.suptitle(_title(name, inches / columns), fontsize=10.5, fontweight="bold", color=for_words(GREEN))
-        draw_flow(cell, numbers[index], dim, group.affine, backdrop)
+        name = title_of(discovery, index)
+        size = _fit(name, inches / columns, 13.0) if "d/d" in name else 10.5
+        cell.suptitle(_title(name, inches / columns), fontsize=size, fontweight="bold", color=for_words(GREEN))
+        draw_flow(cell, numbers[index], dim, group.affine, backdrop, jets)
         if formulas[index] and formulas[index] != name:
-            size = 11 if len(formulas[index]) < 5 * inches / columns else 8
+            size = _fit(formulas[index], inches / columns, 11.0)
             cell.supxlabel(to_mathtext(formulas[index]), fontsize=size, color=INK)
 
 
@@ -105,7 +107,7 @@ def draw_orbits_sheet(discovery: Discovery, few: Any) -> Any:
     if not has_orbits(discovery.symmetry, few):
         return None
     pictures = shows_images(discovery.symmetry)
-    count = min(len(discovery.canonical_names), _MOST_STRIPS if pictures else MOST_SHOWN)
+    count = min(len(discovery.canonical_names), MOST_ORBITS)
     columns = _COLUMNS[count] if not pictures else 1 if count <= 3 else 2
     rows = math.ceil(count / columns)
     figure = new_sheet(HEIGHT if rows < 4 and (pictures or rows < 3) else 2.6 * rows)
@@ -133,7 +135,7 @@ def draw_orbits(figure: Any, discovery: Discovery, few: Any, count: int, columns
     for index, cell in enumerate(cells[:count]):
         reach, angular = choose_span(symmetry, index)
         what = "half a turn either way" if angular else f"coefficients to ±{reach:g}"
-        name = _title(discovery.canonical_names[index], inches / columns)
+        name = _title(title_of(discovery, index), inches / columns)
         cell.suptitle(f"{name}: {what}" if columns == 1 else f"{name}\n{what}", fontsize=10, color=for_words(GREEN))
         draw_orbit(cell, few, symmetry, index, legend=index == 0)
 
@@ -171,15 +173,22 @@ def sentence_case(text: str) -> str:
     """Begin with a capital letter.
 
     Example:
-        >>> sentence_case("rotation in the plane (x, y)")
-        'Rotation in the plane (x, y)'
+        >>> sentence_case("rotation in the plane (x, y)"), sentence_case("x^2 d/dy")
+        ('Rotation in the plane (x, y)', 'x^2 d/dy')
     """
-    return text if "d/d" in text.split(" (")[0] else text[:1].upper() + text[1:]
+    # formulas begin with a symbol or a number
+    return text if re.match(r"-?([a-z]\d*\b|\d)", text) else text[:1].upper() + text[1:]
 
 
 def _title(name: str, inches: float) -> str:
     """A name as wide as its panel; formulas are set as such."""
     return to_mathtext(name) if "d/d" in name else wrap(sentence_case(name), int(11 * inches))
+
+
+def _fit(formula: str, inches: float, largest: float) -> float:
+    """The font size at which a formula is no wider than its panel."""
+    signs = len(formula.replace("d/d", "").replace(" ", ""))
+    return max(6.0, min(largest, 120 * inches / max(signs, 1)))
 
 
 def wrap(text: str, width: int) -> str:

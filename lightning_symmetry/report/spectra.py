@@ -15,6 +15,7 @@ FLOOR = 1e-5
 _SHAPES = {"equivariance": "o", "invariance": "s"}
 _HOMOGENEITY = "^"
 _MOST_LABELLED = 24
+_LINE = 30
 
 
 def draw_spectrum(axes: Any, spectrum: Spectrum, found: str = "") -> None:
@@ -39,23 +40,23 @@ def draw_spectrum(axes: Any, spectrum: Spectrum, found: str = "") -> None:
     _draw_bound(axes, spectrum, low)
     _draw_null(axes, spectrum, low)
     several = len(_kinds(spectrum)) > 1
-    for rank, direction in enumerate(spectrum.directions, 1):
-        declared = rank <= spectrum.declared
+    for index, direction in enumerate(spectrum.directions):
+        declared = index < spectrum.declared
         shape = _shape(direction.label) if several and declared else "o"
-        _draw_direction(axes, rank, direction, GREEN if declared else SLATE, shape, low)
+        _draw_direction(axes, index, direction, GREEN if declared else SLATE, shape, low)
     _draw_gap(axes, spectrum, low)
     if found and spectrum.declared:
         bottom = max(min(d.low for d in spectrum.directions[: spectrum.declared]), low)
         wide = spectrum.declared > max(3, len(spectrum.directions) / 4)
-        axes.annotate(found, ((1 + spectrum.declared) / 2 if wide else 0.9, bottom), xytext=(0, -9), va="top",
-                      textcoords="offset points", fontsize=11, fontweight="bold", color=for_words(GREEN),
-                      ha="center" if wide else "left")  # fmt: skip
+        spot = ((spectrum.declared - 1) / 2 if wide else -0.1, bottom)
+        axes.annotate(textwrap.fill(found, _LINE), spot, xytext=(0, -9), textcoords="offset points", fontsize=11,
+                      fontweight="bold", color=for_words(GREEN), ha="center" if wide else "left", va="top")  # fmt: skip
     count = len(spectrum.directions)
     axes.set_yscale("log")
-    axes.set_ylim(low / (4 if found else 2), high)
-    axes.set_xlim(0.4, count + 0.6)
-    step = 1 if count <= _MOST_LABELLED else 5 * math.ceil(count / 60)
-    axes.set_XTICKS
+    room = 0.07 + 0.06 * len(textwrap.wrap(found, _LINE))
+    axes.set_ylim(low / max((high / low) ** room, 4 if found else 2), high)
+    axes.set_xlim(-0.6, count - 0.4)
+    axes.set_xticks(range(0, count, 1 if count <= _MOST_LABELLED else 5 * math.ceil(count / 60)))
     axes.grid(color=FAINT, linewidth=0.6, axis="y")
     axes.set_axisbelow(True)
     dress(axes, "", "direction, the most symmetric first", f"defect (1: {spectrum.unit})")
@@ -106,19 +107,18 @@ def _draw_bound(axes: Any, spectrum: Spectrum, low: float) -> None:
 def _draw_null(axes: Any, spectrum: Spectrum, low: float) -> None:
     if not spectrum.null:
         return
-    ranks = list(range(1, len(spectrum.null) + 1))
     heights = [max(v, low) for v in spectrum.null]
-    axes.plot(ranks, heights, "-D", color=VERMILLION, linewidth=1, markersize=4.5, markerfacecolor="white",
-              alpha=0.85, gid="null", label="null: paired at random")  # fmt: skip
+    axes.plot(range(len(heights)), heights, "-D", color=VERMILLION, linewidth=1, markersize=4.5,
+              markerfacecolor="white", alpha=0.85, gid="null")  # fmt: skip
 
 
-def _draw_direction(axes: Any, rank: int, direction: Direction, colour: str, shape: str, low: float) -> None:
+def _draw_direction(axes: Any, index: int, direction: Direction, colour: str, shape: str, low: float) -> None:
     below = not direction.defect > low
     height = low if below else direction.defect
     if math.isfinite(direction.high) and not below:
-        axes.plot([rank, rank], [max(direction.low, low), direction.high], "-_", color=colour, linewidth=1.6,
+        axes.plot([index, index], [max(direction.low, low), direction.high], "-_", color=colour, linewidth=1.6,
                   markersize=5, gid="interval")  # fmt: skip
-    axes.plot([rank], [height], marker=shape, color=colour, markersize=7.5, linestyle="none",
+    axes.plot([index], [height], marker=shape, color=colour, markersize=7.5, linestyle="none",
               markerfacecolor="white" if below else colour, markeredgewidth=1.5 if below else 0,
               markeredgecolor=colour, gid="defect", zorder=3)  # fmt: skip
 
@@ -128,7 +128,7 @@ def _draw_gap(axes: Any, spectrum: Spectrum, low: float) -> None:
     if gap is None:
         return
     ends = max(spectrum.directions[d - 1].defect, low), spectrum.directions[d].defect
-    at = d + 0.5
+    at = d - 0.5
     arrow = {"arrowstyle": "<->", "color": GREY, "linewidth": 1.1, "shrinkA": 0, "shrinkB": 0}
     axes.annotate("", (at, ends[1]), xytext=(at, ends[0]), arrowprops=arrow)
     shown = gap if ends[0] > low else ends[1] / low
@@ -150,7 +150,8 @@ def _add_legend(axes: Any, spectrum: Spectrum, low: float) -> None:
     entries = [mark("o", GREEN, "declared, with 95 % interval")] if d else []
     entries += [mark("o", SLATE, "not declared")] if d < count else []
     if any(not one.defect > low for one in spectrum.directions):
-        entries.append(mark("o", GREEN if d else SLATE, f"below {low:.1g}", markerfacecolor="white"))
+        words = "below $10^{-5}$" if low == FLOOR else f"below {low:.2g}"
+        entries.append(mark("o", GREEN if d else SLATE, words, markerfacecolor="white"))
     if spectrum.null:
         entries.append(mark("D", VERMILLION, "null: paired at random", markerfacecolor="white"))
     if len(_kinds(spectrum)) > 1:

@@ -9,6 +9,7 @@ from lightning_symmetry.groups.naming import build_by_name
 from lightning_symmetry.samplers.base import CoordinateSampler, Sampler
 from lightning_symmetry.samplers.bounds import learns_widths, limit_widths, width_bounds
 from lightning_symmetry.samplers.haar import Haar
+from lightning_symmetry.samplers.integers import Integers
 from lightning_symmetry.samplers.normal import Normal
 from lightning_symmetry.samplers.one_hot import OneHot
 from lightning_symmetry.samplers.pca_frames import PCAFrames
@@ -19,6 +20,7 @@ from lightning_symmetry.samplers.uniform import Uniform
 __all__ = [
     "CoordinateSampler",
     "Haar",
+    "Integers",
     "Normal",
     "OneHot",
     "PCAFrames",
@@ -34,6 +36,7 @@ __all__ = [
 
 _TABLE: dict[str, Callable[..., Sampler]] = {
     "haar": Haar,
+    "integers": Integers,
     "normal": Normal,
     "onehot": OneHot,
     "pcaframes": PCAFrames,

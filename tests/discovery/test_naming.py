@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 
 from lightning_symmetry.discovery import name_generator
+from lightning_symmetry.discovery.naming import name_in
+from lightning_symmetry.groups import SO, Intensity
 
 J = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
 
@@ -75,3 +77,16 @@ def test_what_has_no_name_is_mixed() -> None:
     assert naming.cosine < 0.95
     assert name_generator(torch.zeros(2, 2), 2).name == "nothing"
     assert name_generator(torch.full((2, 2), torch.nan), 2).name == "mixed"
+
+
+def test_changes_of_values_have_their_own_names() -> None:
+    group = (SO(2) * Intensity()).bind(2)
+    turn, contrast, brightness = group.basis()
+    about = contrast - 0.5 * brightness
+    names = [
+        name_in(group, g).name for g in (turn, contrast, brightness, 2 * about, turn + contrast, turn + 0.01 * about)
+    ]
+    assert names[:3] == ["rotation", "contrast", "brightness"]
+    assert names[3:] == ["contrast about the value 0.50", "rotation with contrast", "rotation"]
+    assert [name_in(Intensity(), g).name for g in Intensity().basis()] == ["contrast", "brightness"]
+    assert name_in(group, torch.zeros(4, 4)).name == "nothing"

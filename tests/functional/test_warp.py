@@ -102,3 +102,23 @@ def test_a_canvas_is_a_height_and_a_width() -> None:
     for wrong in ((4,), (4, 0), (4, 6, 3), (4.5, 6)):
         with pytest.raises(InvalidSetting):
             read_canvas(wrong)
+
+
+@pytest.mark.parametrize("side", [8, 13, 32])
+def test_the_bilinear_derivative_is_that_of_automatic_differentiation_at_a_kink(side: int) -> None:
+    line = torch.rand(side, generator=torch.Generator().manual_seed(0))
+    centres = torch.linspace(-1, 1, side, requires_grad=True)
+    place = (centres + 1) / 2 * (side - 1)
+    first = place.detach().floor().long().clamp(0, side - 1)
+    share = place - first
+    read = (1 - share) * line[first] + share * line[(first + 1).clamp_max(side - 1)]
+    (slope,) = torch.autograd.grad(read.sum(), centres)
+    # between the outer centres lie side - 1 pixels there, and all of them here
+    expected = slope * side / (side - 1)
+    image = line.expand(1, 1, side, side)
+    found = image_gradient(image, "bilinear")[0, 0]
+    torch.testing.assert_close(found[0, 0], expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found[1], torch.zeros(side, side))
+    steps = line.diff() * side / 2
+    ahead, behind = torch.cat((steps, steps[:0].new_zeros(1))), torch.cat((steps.new_zeros(1), steps))
+    assert bool((torch.isclose(found[0, 0], ahead) | torch.isclose(found[0, 0], behind)).all())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from lightning_symmetry.discovery import Discovery
 from lightning_symmetry.report import pictures as pictures_module
 from lightning_symmetry.report import write_report
 from lightning_symmetry.report.folder import PAGE
@@ -25,37 +26,48 @@ def listed(folder: Path) -> set[str]:
     return {file.name for file in folder.iterdir()} - {"algebra.png"}
 
 
-QUICK = ("digits", "none", "refused")
-
-
-@pytest.mark.parametrize("name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in EXTRACTIONS])
-def test_an_extraction_leaves_what_applies(name: str, tmp_path: Path) -> None:
-    found, x = EXTRACTIONS[name]()
-    write_report(found, tmp_path, x)
-    assert listed(tmp_path) == KEPT | ALWAYS | (FOUND if found.canonical_names else set())
-    page = (tmp_path / PAGE).read_text(encoding="utf-8")
-    assert len(page) < 2_000_000
-    assert page.count("<figure>") == len(list(tmp_path.glob("*.png"))) - 1
-    for file in tmp_path.glob("*.png"):
-        assert file.read_bytes().startswith(b"\x89PNG")
-    assert json.loads((tmp_path / "report.json").read_text())["conclusion"] == found.conclusion
-
-
-def test_the_same_discovery_gives_the_same_bytes(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found, x = EXTRACTIONS["digits"]()
-    for place in ("one", "two"):
-        write_report(found, tmp_path / place, x)
-    for file in (tmp_path / "one").iterdir():
-        assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes(), file.name
+    return write_report(found, tmp_path_factory.mktemp("digits"), x)
+
+
+def check_folder(folder: Path, found: Discovery) -> None:
+    assert listed(folder) == KEPT | ALWAYS | (FOUND if found.canonical_names else set())
+    page = (folder / PAGE).read_text(encoding="utf-8")
+    assert len(page) < 2_000_000
+    assert page.count("<figure>") == len(list(folder.glob("*.png"))) - 1
+    for file in folder.glob("*.png"):
+        assert file.read_bytes().startswith(b"\x89PNG")
+    assert json.loads((folder / "report.json").read_text())["conclusion"] == found.conclusion
+
+
+def test_an_extraction_leaves_what_applies(written: Path) -> None:
+    check_folder(written, EXTRACTIONS["digits"]()[0])
+
+
+@pytest.mark.parametrize(
+    "name", [n if n == "refused" else pytest.param(n, marks=pytest.mark.slow) for n in EXTRACTIONS]
+)
+def test_every_extraction_leaves_what_applies(name: str, tmp_path: Path) -> None:
+    found, x = EXTRACTIONS[name]()
+    check_folder(write_report(found, tmp_path, x), found)
+
+
+def test_the_same_discovery_gives_the_same_bytes(written: Path, tmp_path: Path) -> None:
+    found, x = EXTRACTIONS["digits"]()
+    write_report(found, tmp_path, x)
+    for file in written.iterdir():
+        assert file.read_bytes() == (tmp_path / file.name).read_bytes(), file.name
 
 
 def test_what_no_longer_applies_does_not_stay(tmp_path: Path) -> None:
-    found, x = EXTRACTIONS["digits"]()
+    for file in (*FILES, "mine.png"):
+        (tmp_path / file).write_bytes(b"of an earlier run")
+    found, x = EXTRACTIONS["refused"]()
     write_report(found, tmp_path, x)
-    assert (tmp_path / "fields.png").exists()
-    found, x = EXTRACTIONS["none"]()
-    write_report(found, tmp_path, x)
-    assert not (tmp_path / "fields.png").exists() and (tmp_path / "spectrum.png").exists()
+    assert listed(tmp_path) == KEPT | ALWAYS | {"mine.png"}
+    assert (tmp_path / "symmetry.png").read_bytes() != b"of an earlier run"
 
 
 def test_without_matplotlib_the_page_has_its_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -68,7 +80,7 @@ def test_without_matplotlib_the_page_has_its_tables(tmp_path: Path, monkeypatch:
 
 
 def test_every_picture_is_described() -> None:
-    for found, x in (EXTRACTIONS["digits"](), EXTRACTIONS["none"](), learnt_law()):
+    for found, x in (EXTRACTIONS["refused"](), learnt_law()):
         for picture in draw_pictures(found, x):
             assert picture.file in FILES
             assert len(picture.alt) > 20 and len(picture.caption) > 20 and picture.alt != picture.caption

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightning_symmetry.callbacks import augmentation
+from lightning_symmetry.callbacks import augmentation, extraction
 
 
 @pytest.fixture(autouse=True)
@@ -21,8 +21,9 @@ def stay_in_a_fresh_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> I
 def keep_reports_light(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the numbers are written; a test that wants the pictures too asks for `full_report`."""
     if "full_report" not in request.fixturenames:
-        monkeypatch.setattr(augmentation, "write_report", lambda found, folder, x: found.save(folder))
-        monkeypatch.setattr(augmentation, "print_discovery", lambda found, folder: None)
+        for module in (augmentation, extraction):
+            monkeypatch.setattr(module, "write_report", lambda found, folder, x: found.save(folder))
+            monkeypatch.setattr(module, "print_discovery", lambda found, folder: None)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_symmetry.callbacks import Expect, LearnableAugmentation, SymmetryMixin
+from lightning_symmetry.callbacks import Expect, GeneratorExtraction, LearnableAugmentation, SymmetryMixin
 from lightning_symmetry.exceptions import ClaimFailed
 from tests.seam.boring import SENTENCE, Gap, close, make_loader, make_trainer, same, weights
 from tests.seam.by_hand import own_steps
@@ -47,6 +47,10 @@ class Column(ABC):
 
     def batches(self, added: list[Any]) -> int | None:
         """How many batches it counted."""
+        return None
+
+    def evaluate(self) -> Any:
+        """What it has to be evaluated on before it can be monitored."""
         return None
 
 
@@ -114,6 +118,38 @@ class Augmenting(Column):
         (plain, metrics, left, state), (ours, our_metrics, our_left, our_state) = runs
         assert same(plain, ours) and repr(metrics) == repr(our_metrics)
         assert left == our_left == traces(host) and state == our_state
+
+
+class Extracting(Column):
+    """A `GeneratorExtraction`: the run is bit for bit that without it, and the network that it leaves was read."""
+
+    key, title, sentence = "extract", "`GeneratorExtraction`", "SO(2) on vector -> vector"
+    metric = "symmetry/so_2_on_vector_to_vector/defect_0"
+
+    def build(self) -> list[Any]:
+        return [self.make()]
+
+    def make(self, **settings: Any) -> GeneratorExtraction:
+        return GeneratorExtraction(self.sentence, when="validation", **settings)
+
+    def evaluate(self) -> Any:
+        return make_loader(2, seed=5)
+
+    def check(self, kind: type[Plain], fit: Fit, tolerance: float, module: str | None = None) -> Run:
+        runs, added = [], [self.make(module=module)]
+        for callbacks in ([], added):
+            torch.manual_seed(5)
+            host = kind()
+            trainer = fit(host, callbacks)
+            logged = {k: float(v) for k, v in trainer.callback_metrics.items() if not k.startswith("symmetry/")}
+            runs.append((weights(host), repr(logged), traces(host), torch.get_rng_state().tolist()))
+        assert same(runs[0][0], runs[1][0]) and runs[0][1:] == runs[1][1:]
+        (found,) = added[0].discoveries
+        # a handful of samples is refused
+        assert found.spectrum.samples > 0 and bool(found.spectrum.refused) == (found.spectrum.samples < 8)
+        if not found.spectrum.refused:
+            assert float(trainer.callback_metrics[self.metric]) == pytest.approx(found.spectrum.directions[0].defect)
+        return trainer, host, added
 
 
 class Expecting(Column):
@@ -204,6 +240,7 @@ COLUMNS: list[Column] = [
     Augmenting("move", "moves the task", SENTENCE, 0.0, 0.5),
     Augmenting("known", "known group", "SO(2) on vector -> vector", 1.0, 0.5),
     Mixing(),
+    Extracting(),
     Expecting(),
 ]
 

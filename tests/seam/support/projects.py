@@ -14,10 +14,9 @@ import torch.nn.functional as F
 from lightning.pytorch.cli import LightningCLI
 from torch import Tensor
 
-from lightning_symmetry.callbacks import Expect, LearnableAugmentation
 from lightning_symmetry.losses import Equivariance
 from tests.seam.boring import deal, fit, make_data, make_net
-from tests.seam.support.columns import Augmenting, Column
+from tests.seam.support.columns import Augmenting, Column, Extracting
 from tests.seam.support.hosts import Data, Plain
 from tests.seam.support.saving import assert_same_end
 
@@ -36,13 +35,14 @@ def arguments(column: Column) -> dict[str, Any]:
     """Plain values, as configurations hold them; losses are left out."""
     if isinstance(column, Augmenting):
         return {"symmetries": column.sentence, "probability": column.probability, "lr": 0.02}
+    if isinstance(column, Extracting):
+        return {"symmetries": column.sentence, "when": "validation", "every_n": 2}
     return {"metric": "loss", "at_least": 0.0}
 
 
 def reference(column: Column) -> tuple[Any, list[Any]]:
     """The same in Python."""
-    kind = LearnableAugmentation if isinstance(column, Augmenting) else Expect
-    host, made = Plain(), kind(**arguments(column), **losses(column, [Equivariance()]))
+    host, made = Plain(), type(column.build()[0])(**arguments(column), **losses(column, [Equivariance()]))
     fit(host, made)
     return host, [made]
 
@@ -60,7 +60,7 @@ def write(value: Any) -> str:
 def run_from_a_command_line(column: Column) -> None:
     """By flags, and again from the configuration that the first run prints."""
     host, made = reference(column)
-    kind = "LearnableAugmentation" if isinstance(column, Augmenting) else "Expect"
+    kind = type(column.build()[0]).__name__
     given = {**arguments(column), **losses(column, [{"class_path": LOSS}])}
     flags = [f"--trainer.{name}={write(value)}" for name, value in QUIET.items()]
     flags += [f"--trainer.callbacks+=lightning_symmetry.callbacks.{kind}"]
@@ -78,9 +78,9 @@ def run_from_hydra(column: Column) -> None:
     """Hydra hands over containers of its own; what is saved holds none of them."""
     hydra, omegaconf = (pytest.importorskip(name) for name in ("hydra.utils", "omegaconf"))
     host, made = reference(column)
-    kind = "LearnableAugmentation" if isinstance(column, Augmenting) else "Expect"
+    kind = type(column.build()[0]).__name__
     given = {**arguments(column), **losses(column, [{"_target_": LOSS}])}
-    if isinstance(column, Augmenting):
+    if "symmetries" in given:
         given["symmetries"] = [given["symmetries"]]
     config = omegaconf.OmegaConf.create({"_target_": f"lightning_symmetry.callbacks.{kind}", **given})
     other, again = Plain(), [hydra.instantiate(config)]

@@ -18,7 +18,7 @@ from tests.seam.boring import deal, make_data, make_loader
 from tests.seam.support import devices, hosts, projects, saving, trainers
 from tests.seam.support.columns import COLUMNS, Column, compare
 
-LEARNING = ("learn", "move", "known", "mixin")
+LOOKING = ("learn", "move", "known", "mixin", "extract")
 BEGIN, END = "<!-- support -->", "<!-- /support -->"
 SHARDED = "a second forward through sharded parameters cannot be served correctly yet"
 
@@ -51,7 +51,7 @@ def sharded(strategy: str, name: str) -> Row:
         name,
         partial(devices.refuse, strategy=strategy),
         SHARDED,
-        refused=dict.fromkeys(LEARNING, SHARDED),
+        refused=dict.fromkeys(LOOKING, SHARDED),
         blank={"expect": "not run: it needs several GPUs"},
     )
 

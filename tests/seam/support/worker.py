@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, Subset, TensorDataset
 
-from lightning_symmetry.callbacks import Expect, augmentation
+from lightning_symmetry.callbacks import Expect, augmentation, extraction
 from lightning_symmetry.exceptions import ClaimFailed
 from tests.seam.boring import deal, fit, make_data, weights
 from tests.seam.support.columns import COLUMNS, Augmenting, Column, Expecting
@@ -68,8 +68,9 @@ def run(column: Column, scenario: str, rank: int, world: int, **settings: Any) -
 
 def main(how: str, folder: Path) -> None:
     """Run all columns."""
-    augmentation.print_discovery = lambda found, folder: None
-    augmentation.write_report = lambda found, folder, x: found.save(folder)
+    for module in (augmentation, extraction):
+        module.print_discovery = lambda found, folder: None
+        module.write_report = lambda found, folder, x: found.save(folder)
     if how == "spawn":
         many = {"strategy": "ddp_spawn", "devices": 2}
         torch.save(
