@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import final
+from typing import Any, final
 
 import torch
 import torch.nn.functional as F
@@ -94,6 +94,77 @@ class Regressor(VectorRegressor):
         layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.SiLU())]
         net = nn.Sequential(*layers, nn.Linear(widths[-1], outputs))
         super().__init__(Residual(net) if residual else net, lr)
+
+
+@final
+class EvolutionResidual(LightningModule):
+    """What is left of an evolution equation at points of its solutions: ``u_t - net(u, u_x, ...)``.
+
+    Trained to vanish, so that the network learns the right-hand side. What it answers is the residual, whose
+    invariances are the symmetries of the learnt equation. Logs ``train/loss``, ``val/residual`` and ``test/residual``,
+    relative to the mean square of the rate.
+
+    Args:
+        rate: Column of the rate u_t.
+        reads: Columns that the right-hand side reads.
+        hidden: Width of each hidden layer.
+        lr: Learning rate, which falls to zero along half a cosine.
+    """
+
+    def __init__(self, rate: int, reads: Sequence[int], hidden: Sequence[int] = (64, 64), lr: float = 3e-3) -> None:
+        super().__init__()
+        widths = [len(reads), *hidden]
+        layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.SiLU())]
+        self.net = EquationOf(nn.Sequential(*layers, nn.Linear(widths[-1], 1)), rate, list(reads))
+        self.lr = lr
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give the residual: (B, columns) -> (B, 1)."""
+        return self.net(x)
+
+    def _measure(self, batch: Batch) -> Tensor:
+        x = batch[0]
+        return self.net(x).square().mean() / x[:, self.net.rate].square().mean().clamp_min(1e-12)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Give the loss of a batch."""
+        loss = self._measure(batch)
+        self.log("train/loss", loss)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the residual."""
+        self.log("val/residual", self._measure(batch), prog_bar=True)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the residual."""
+        self.log("test/residual", self._measure(batch))
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """Adam, its rate along half a cosine."""
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+@final
+class EquationOf(nn.Module):
+    """The rate less what a network makes of other columns.
+
+    Args:
+        net: From (B, n) to (B, 1).
+        rate: Column of the rate.
+        reads: Columns that the network reads.
+    """
+
+    def __init__(self, net: nn.Module, rate: int, reads: list[int]) -> None:
+        super().__init__()
+        self.net, self.rate, self.reads = net, rate, reads
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Give the residual: (B, columns) -> (B, 1)."""
+        return x[:, self.rate : self.rate + 1] - self.net(x[:, self.reads])
 
 
 @final
@@ -216,8 +287,41 @@ class ImageClassifier(LightningModule, ABC):
         self.log("test/accuracy", self.test_accuracy)
 
     @abstractmethod
-    def configure_optimizers(self) -> torch.optim.Optimizer:
+    def configure_optimizers(self) -> Any:
         """Choose the optimizer of the network."""
+
+
+@final
+class PixelClassifier(ImageClassifier):
+    """A perceptron on all pixels, which knows nothing of their places; weight decay keeps it smooth between them.
+
+    Args:
+        size: Pixels a side.
+        classes: Number of classes.
+        hidden: Width of each hidden layer.
+        lr: Learning rate, which falls to zero along half a cosine.
+        weight_decay: Of AdamW.
+    """
+
+    def __init__(
+        self,
+        size: int = 28,
+        classes: int = 10,
+        hidden: Sequence[int] = (128, 128),
+        lr: float = 3e-3,
+        weight_decay: float = 8.0,
+    ) -> None:
+        widths = [size * size, *hidden]
+        layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.ReLU())]
+        super().__init__(nn.Sequential(nn.Flatten(), *layers, nn.Linear(widths[-1], classes)), classes, lr)
+        self.weight_decay = weight_decay
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW, its rate along half a cosine."""
+        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 @final

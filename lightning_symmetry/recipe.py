@@ -50,6 +50,11 @@ class Recipe:
         return lines[0], "; ".join(line.partition(":")[2].strip() for line in lines if line.startswith("measured:"))
 
     @property
+    def needs_escnn(self) -> bool:
+        """Whether its comments say ``needs: escnn``."""
+        return "needs: escnn" in self.comments.splitlines()
+
+    @property
     def parts(self) -> list[tuple[str, str]]:
         """Name and text of every part.
 
@@ -133,6 +138,10 @@ def run(recipe: Recipe, overrides: Sequence[str]) -> list[Expect]:
         InvalidSetting: A package that recipes need is missing.
     """
     parts = recipe.parts
+    if recipe.needs_escnn:
+        from lightning_symmetry.actions.escnn import demand_escnn
+
+        demand_escnn(f"the recipe {recipe.name!r}")
     claims: list[Expect] = []
     with quiet():
         for title, text in parts:

@@ -211,7 +211,7 @@ def _list_irreps(compact: Compact) -> list[Any]:
     name, dim = compact.name, len(compact.change)
     if name == "SO(2)":
         return [*compact.speeds, *[0] * (dim - 2 * len(compact.speeds))]
-    few = {"C1": [0] * dim, "C2": [1, 1], "D1": [(0, 0), (1, 0)], "D2": [(0, 1), (1, 1)]}
+    few: dict[str, list[Any]] = {"C1": [0] * dim, "C2": [1, 1], "D1": [(0, 0), (1, 0)], "D2": [(0, 1), (1, 1)]}
     return few.get(name, [(1, 1)] if name[0] in "DO" else [1])
 
 
@@ -219,7 +219,8 @@ def _intertwine(matrices: Tensor, own: Tensor) -> Tensor:
     """Find the basis B with ``matrices B = B own``, orthogonal where both are: (m, D, D) to (D, D)."""
     size = own.shape[-1]
     eye = torch.eye(size, dtype=own.dtype)
-    equations = torch.cat([torch.kron(a, eye) - torch.kron(eye, b.mT.contiguous()) for a, b in zip(matrices, own)])
+    pairs = zip(matrices, own.mT.contiguous(), strict=True)
+    equations = torch.cat([torch.kron(a, eye) - torch.kron(eye, b) for a, b in pairs])
     _, values, rows = torch.linalg.svd(equations, full_matrices=True)
     kept = rows[int((values > 1e-6).sum()) :]
     # the nearest to the identity where that is invertible, else any in general position

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lightning_symmetry import Expect, LearnableAugmentation, Symmetry, exceptions
+from lightning_symmetry import Expect, GeneratorExtraction, LearnableAugmentation, Symmetry, exceptions
 from lightning_symmetry.actions import Image, Points, Scalar, Vector
 from lightning_symmetry.balancing import Fixed, Ramp
 from lightning_symmetry.cli import main
@@ -64,6 +64,29 @@ def train(
     return run
 
 
+def read(
+    symmetry: Any = "SO(2) on vector -> vector",
+    data: Any = None,
+    net: Any = make_net,
+    host: type[Host] = Host,
+    stage: str = "fit",
+    **settings: Any,
+) -> Callable[[Path], Any]:
+    """Read a small network in a run of some stage, and see that its weights and attributes are those from before."""
+
+    def run(folder: Path) -> None:
+        module = host(net())
+        before, attributes = weights(module), set(vars(module))
+        trainer = make_trainer(GeneratorExtraction(symmetry, **settings), default_root_dir=folder)
+        try:
+            getattr(trainer, stage)(module, make_loader() if data is None else data())
+        finally:
+            assert same(before, weights(module))
+            assert set(vars(module)) <= attributes | {"_trainer", "_hparams"}
+
+    return run
+
+
 def images(dtype: torch.dtype = torch.float32, *shape: int) -> Callable[[], Any]:
     return lambda: deal([(torch.zeros(shape or (4, 1, 6, 6)).to(dtype), torch.zeros(4, 2))] * 2)
 
@@ -100,6 +123,24 @@ class TwoNets(Host):
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         return F.mse_loss(self.net(batch[0]) + self.other(batch[0]), batch[1])
+
+
+class TwoValidated(TwoNets):
+    validation_step = TwoNets.training_step
+
+
+class IdleValidation(Host):
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        return None
+
+
+class Wide(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(40, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x)
 
 
 class Twins(nn.Module):
@@ -383,7 +424,35 @@ ROWS: list[Row] = [
     ("a checkpoint of another symmetry", E.SymmetryError, "", resume_another),
     ("two learners of one name", E.InvalidSetting, "name=", lambda folder: _twice(folder)),
     ("a claim on a metric that is not there", E.ClaimFailed, "Did you mean", lambda folder: _misspelt_claim(folder)),
+    # reading generators
+    ("a reading at no time", E.InvalidSetting, "'end' or 'validation'", read(when="sometimes")),
+    ("every other end", E.InvalidSetting, "when='validation'", read(every_n=2)),
+    ("a bound above a random direction", E.InvalidSetting, "(0, 1)", read(delta=2.0)),
+    ("an unknown backend", E.InvalidSetting, "Use 'auto'", read(backend="magic")),
+    ("a finite group to read", E.InvalidSetting, "continuous part", read("C4 on vector -> vector")),
+    ("images to read of vectors", E.ActionMismatch, "(B, C, H, W)", read("affine on image -> vector")),
+    ("NaN to read from", E.InvalidSetting, "finite data", read(data=vectors(lambda x: x[0].fill_(torch.nan)))),
+    ("an output to read that is not there", E.AmbiguousPath, "one of", read("GL on vector -> forces=vector")),
+    ("too many unknowns", E.InvalidSetting, "smaller group", read("GL on vector -> scalar", vectors(size=40), Wide)),
+    ("a choice that is not ours", E.AmbiguousPath, "Write '", read(None, vectors(size=40), Wide)),
+    ("two networks to read", E.TargetError, "Name it", read(host=TwoNets)),
+    ("two networks to read in validation", E.TargetError, "Name it", read(host=TwoValidated, stage="validate")),
+    ("a validation without network", E.TargetError, "Name the network", read(host=IdleValidation, stage="validate")),
+    ("a network to read that is misspelt", E.TargetError, "Correct the name", read(module="nett", stage="validate")),
+    ("two reports in one folder", E.InvalidSetting, "another name=", lambda folder: _one_folder(folder)),
     # the command line
+    (
+        "an untrained network to read",
+        E.SymmetryError,
+        "--ckpt_path",
+        command("extract", "--model", "Classifier", "--data", "RotatedDigits"),
+    ),
+    (
+        "a checkpoint to read that is not there",
+        E.SymmetryError,
+        "no checkpoint",
+        command("extract", "--model", "Classifier", "--data", "RotatedDigits", "--ckpt_path", "none.ckpt"),
+    ),
     ("an unknown recipe", E.SymmetryError, "semola_digits", command("run", "semola_digit")),
     ("a recipe file that is not there", E.SymmetryError, "path", command("run", "nothing.yaml")),
     (
@@ -436,6 +505,12 @@ def _never_called(folder: Path) -> None:
 def _twice(folder: Path) -> None:
     callbacks = [LearnableAugmentation("vector -> vector", balance=[1.0, 0.05, 0.1]) for _ in range(2)]
     make_trainer(*callbacks, default_root_dir=folder).fit(Host(), make_loader())
+
+
+def _one_folder(folder: Path) -> None:
+    learning = LearnableAugmentation("SO(2) on vector -> vector", losses=[], probability=1.0)
+    reading = GeneratorExtraction("SO(2) on vector -> vector")
+    make_trainer(learning, reading, default_root_dir=folder).fit(Host(), make_loader())
 
 
 def _misspelt_claim(folder: Path) -> None:

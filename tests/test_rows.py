@@ -199,7 +199,7 @@ def test_errors_vanish_on_an_equivariant_map_and_not_on_a_broken_one(indices: li
         exact, wrong = (loss(call_of(f, x, loss.views)) for f in (equivariant, broken))
         assert exact.shape == wrong.shape == (len(indices),)
         # a central difference leaves an error of the second order in its step, squared
-        assert exact.max() < (1e-9 if getattr(loss, "method", "") == "difference" else 1e-20)
+        assert exact.max() < (1e-9 if getattr(loss, "backend", "") == "difference" else 1e-20)
         assert wrong.isfinite().all() and (wrong > 1e-3).all()
 
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, final
 
@@ -16,6 +13,7 @@ from lightning_symmetry.balancing import Balancer, Ramp
 from lightning_symmetry.callbacks.averaging import Averaging
 from lightning_symmetry.callbacks.defaults import WARMUP
 from lightning_symmetry.callbacks.engine import SymmetryCallback
+from lightning_symmetry.callbacks.printing import printing
 from lightning_symmetry.callbacks.second_pass import RandomState, make_second_pass
 from lightning_symmetry.callbacks.site import Site
 from lightning_symmetry.discovery import Discovery, LearntLaw, assemble, describe_law
@@ -221,7 +219,7 @@ class LearnableAugmentation(SymmetryCallback):
                 folder = self.report_folder if len(results) == 1 else self.report_folder / found.name
                 if not trainer.fast_dev_run:
                     write_report(found, folder, x)
-                with _printing(pl_module):
+                with printing(pl_module):
                     print_discovery(found, None if trainer.fast_dev_run else folder)
                     if self.cost is not None:
                         print(f"cost: {self.cost:.0%} of training time")
@@ -249,17 +247,3 @@ class LearnableAugmentation(SymmetryCallback):
         finally:
             for module, mode in modes.items():
                 module.training = mode
-
-
-@contextmanager
-def _printing(pl_module: Any) -> Iterator[None]:
-    """Hand what is printed to Lightning, which keeps a live progress bar in one piece."""
-
-    class Screen(io.StringIO):
-        def isatty(self) -> bool:
-            return terminal
-
-    terminal, screen = sys.stdout.isatty(), Screen()
-    with redirect_stdout(screen):
-        yield
-    pl_module.print(screen.getvalue(), end="")

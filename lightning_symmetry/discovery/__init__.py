@@ -25,6 +25,7 @@ from lightning_symmetry.discovery.printing import describe_flow, to_sympy, write
 from lightning_symmetry.discovery.solution import Solution
 from lightning_symmetry.discovery.spectrum import Direction, Spectrum
 from lightning_symmetry.discovery.support import support_coverage
+from lightning_symmetry.steering import to_escnn
 from lightning_symmetry.functional.subspaces import SubspaceDistance, subspace_distance
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "subspace_distance",
     "support_coverage",
     "to_albumentations",
+    "to_escnn",
     "to_kornia",
     "to_sympy",
     "to_torchvision",

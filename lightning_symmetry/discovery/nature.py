@@ -230,5 +230,6 @@ def _write_number(value: complex) -> str:
 
 
 def _write_multiset(values: tuple[float, ...]) -> str:
-    rounded = [f"{value:.3g}" for value in values]
-    return ", ".join(f"{value} ({rounded.count(value)} times)" for value in dict.fromkeys(rounded))
+    rounded = [f"{value:.2g}" for value in values]
+    counts = {value: rounded.count(value) for value in rounded}
+    return ", ".join(value if count == 1 else f"{value} ({count} times)" for value, count in counts.items())

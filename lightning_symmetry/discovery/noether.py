@@ -15,8 +15,8 @@ from lightning_symmetry.functional.polynomials import degree_of, evaluate_monomi
 from lightning_symmetry.functional.spans import cosine_to_span
 from lightning_symmetry.groups import Group
 
-# Noise of a twentieth of a generator makes a canonical defect of about 0.07, a scaling one of 0.63: what lies above this
-# does not keep the symplectic form and gives no conserved quantity.
+# Noise of a twentieth of a generator makes a canonical defect of about 0.07, a scaling one of 0.63: what lies above
+# this does not keep the symplectic form and gives no conserved quantity.
 CANONICAL = 0.2
 
 Kind = Literal["hamiltonian", "point"]
@@ -231,11 +231,12 @@ def _lift(field: Tensor) -> Charge:
     """Give p . xi(q) of a field of positions."""
     half, dim = len(field), 2 * len(field)
     degree = degree_of(*field.shape)
-    targets = {name: k for k, name in enumerate(list_monomials(dim, degree + 1))}
+    targets = {monomial: k for k, monomial in enumerate(list_monomials(dim, degree + 1))}
     numbers = field.new_zeros(len(targets))
     for axis, row in enumerate(field):
         for factors, value in zip(list_monomials(half, degree), row.tolist(), strict=True):
-            numbers[targets[(*factors, half + axis)]] += value
+            name = (*factors, half + axis)
+            numbers[targets[name]] += value
     empty = not bool(field.any())
     omega = _read_form(None, dim)
     return Charge(None if empty else numbers, dim, 0.0, omega, "the generator vanishes" if empty else "")

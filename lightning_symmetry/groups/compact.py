@@ -98,7 +98,8 @@ def read_compact(group: Group, cosine: float = 0.99) -> Compact:
     slack = math.sqrt(1 - cosine**2)
     matrices, dim = _read_matrices(group, slack)
     turning, offsets, translations = _part_translations(group, orthonormal_span(matrices, slack), dim, slack)
-    count, speeds = len(turning), ()
+    count = len(turning)
+    speeds: tuple[int, ...] = ()
     if count == 1:
         root, speeds = _read_turn(group, turning[0], cosine)
     elif count == 3 and dim == 3:
@@ -116,7 +117,7 @@ def _refuse(group: Group, why: str) -> InvalidSetting:
     words = group.sentence if len(group.sentence) <= 80 else type(group).__name__
     return InvalidSetting(
         f"{words}, {why}",
-        "C_n, D_n, SO(2), O(2), SO(3) or O(3), in any basis and about any centre",
+        "C_n, D_n, SO(2), O(2), SO(3) or O(3), in any basis and about any centre, and translations",
         "Average over other groups (average, symmetrize) or augment with them (to_torchvision).",
     )
 

@@ -201,6 +201,7 @@ class SteerableMLP(SteerableNet):
             self.each = None
             self.body = self._settle(self._chain(first, width, depth, last))
         centre = self.steering.compact.centre
+        self.centre: Tensor | None
         self.register_buffer("centre", None if centre is None else centre.float(), persistent=False)
 
     def _chain(self, kind: Any, width: int, depth: int, last: Any = None) -> list[Any]:

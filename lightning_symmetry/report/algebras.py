@@ -148,7 +148,7 @@ def _draw_square(axes: Any, values: Tensor, words: list[list[str]]) -> None:
     for i, row in enumerate(words):
         for j, cell in enumerate(row):
             if cell != "0":
-                size = min(11.0, 36 / count + 4, 320 / (count * max(len(cell.replace(" ", "")), 3)))
+                size = min(11.0, 36 / count + 4, 270 / (count * max(len(cell.replace(" ", "")), 3)))
                 text = axes.text(j, i, to_mathtext(cell), ha="center", va="center", fontsize=size, color=INK)
                 text.set_in_layout(False)
 

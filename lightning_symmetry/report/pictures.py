@@ -77,7 +77,7 @@ def draw_pictures(discovery: Discovery | LearntLaw, samples: Any = None) -> list
             on_page=spectrum is None,
         )
     ]
-    if spectrum is not None:
+    if spectrum is not None and spectrum.directions:
         caption = (
             "Every candidate direction, the most symmetric first, with its 95 % interval. Green ones are declared: the "
             "one-sided bound of their defect lies below the dashed line."

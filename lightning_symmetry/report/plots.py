@@ -77,7 +77,9 @@ def _draw_extraction(discovery: Discovery, spectrum: Spectrum, few: Any, backdro
         columns = 1 if shown <= 2 else 2 if shown <= 4 else 3
         draw_fields(right, discovery, shown, columns, backdrop, _WIDTH / 2.25)
     if orbits:
-        columns = min(found, 3 if shows_images(discovery.symmetry) else 4)
+        # boxes and images are wider than curves in a plane
+        roomy = shows_images(discovery.symmetry) or discovery.symmetry.group.dim == 3
+        columns = min(found, 3 if roomy else 4)
         draw_orbits(parts[2], discovery, few, columns, columns, _WIDTH)
     return figure
 

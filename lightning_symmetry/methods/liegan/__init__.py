@@ -123,7 +123,7 @@ def liegan(
         seeds=seeds,
         early_stop=early_stop,
         seed=seed,
-        evidence_steps=1000 if discrete else 300,
+        evidence_steps=600 if discrete else 300,
     )
 
 

@@ -81,10 +81,9 @@ class Discriminator(nn.Module):
             self.register_buffer("projections", self.bandwidth * torch.randn(numbers, self.frequencies))
             self.embed = nn.Embedding(MOST_LABELS, self.embedding) if labels else None
             widths = [numbers + 2 * self.frequencies + labels * self.embedding, *self.hidden]
-            layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.LeakyReLU(0.2))]
-            layers.append(nn.Linear(widths[-1], 1))
-            if self.spectral_norm:
-                layers = [normalise_spectrum(one) if isinstance(one, nn.Linear) else one for one in layers]
+            linear = [nn.Linear(*pair) for pair in pairwise([*widths, 1])]
+            bounded = [normalise_spectrum(one) for one in linear] if self.spectral_norm else linear
+            layers = [layer for one in bounded for layer in (one, nn.LeakyReLU(0.2))][:-1]
             self.net = nn.Sequential(*layers)
         return self
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from pathlib import Path
 from typing import Any, final
@@ -16,13 +15,12 @@ from lightning_symmetry.callbacks.printing import printing
 from lightning_symmetry.callbacks.refusals import refuse_non_finite, refuse_unwritable
 from lightning_symmetry.discovery import Discovery
 from lightning_symmetry.exceptions import InvalidSetting, UnsupportedTrainer
-from lightning_symmetry.functional.random import Rng
-from lightning_symmetry.groups import Learned
 from lightning_symmetry.methods.liegan.discriminator import Discriminator, lay_flat
-from lightning_symmetry.methods.liegan.evidence import Samples, area_under_curve, join_rows, move_pair, take_rows
+from lightning_symmetry.methods.liegan.evidence import Samples, area_under_curve, join_rows, take_rows
+from lightning_symmetry.methods.liegan.game import Game, split_pair
 from lightning_symmetry.methods.liegan.identify import data_span, measure_spread, on_span
-from lightning_symmetry.methods.liegan.objective import Objective, fool, tell
-from lightning_symmetry.methods.liegan.verdict import conclude, violations_of
+from lightning_symmetry.methods.liegan.objective import Objective
+from lightning_symmetry.methods.liegan.verdict import conclude, idle_in, violations_of
 from lightning_symmetry.paths import find_leaves, replace_leaves
 from lightning_symmetry.report import print_discovery, write_report
 from lightning_symmetry.symmetry import Symmetry
@@ -33,21 +31,6 @@ KEPT_PAIRS = 4096
 LARGEST_AUC = 0.55
 LARGEST_CHANGE = 0.02
 PATIENCE = 3
-
-
-@final
-class Game(nn.Module):
-    """One pair of opponents.
-
-    Args:
-        symmetry: Whose generators are learnt.
-        discriminator: Built for the pairs.
-        seed: Of the draws.
-    """
-
-    def __init__(self, symmetry: Symmetry, discriminator: Discriminator, seed: int) -> None:
-        super().__init__()
-        self.symmetry, self.discriminator, self.seed = symmetry, discriminator, seed
 
 
 @final
@@ -120,13 +103,15 @@ class LieGAN(LightningModule):
                 expected="a side of vectors, points, images, scalars or labels",
                 remedy="A discriminator accepts any action that keeps y together with x: say how y moves.",
             )
-        object.__setattr__(self, "_sought", sought)
-        object.__setattr__(self, "_template", discriminator or Discriminator())
+        # in tuples, so that what every seed copies is no part of this module itself
+        self._parts = sought, discriminator or Discriminator()
         self.objective = objective or Objective()
         self.lr, self.lr_discriminator, self.scale = lr, lr_discriminator, scale
         self.seeds, self.early_stop, self.seed, self.evidence_steps = seeds, early_stop, seed, evidence_steps
         self.automatic_optimization = False
-        self.games = nn.ModuleList()
+        # Any, since torch types what a list holds as plain modules
+        self.games: Any = nn.ModuleList()
+        self.updates: Tensor
         self.register_buffer("updates", torch.zeros((), dtype=torch.long))
         self.discovery: Discovery | None = None
         self.history: dict[str, list[float]] = {"step": []}
@@ -137,9 +122,14 @@ class LieGAN(LightningModule):
         self._layout: tuple[int, int] | None = None
 
     @property
+    def sought(self) -> Symmetry:
+        """The symmetry as it was stated; every seed learns a copy."""
+        return self._parts[0]
+
+    @property
     def name(self) -> str:
         """Name in logs and files."""
-        return self._sought.name
+        return self.sought.name
 
     # ---------------------------------------------------------------- before training
 
@@ -152,14 +142,14 @@ class LieGAN(LightningModule):
         """
         if stage != "fit":
             return
-        trainer = self.trainer
+        trainer: Any = self.trainer
         if trainer.world_size > 1:
             raise UnsupportedTrainer(
                 got=f"{trainer.world_size} devices for LieGAN",
                 expected="one: two networks step in turns, and both are small",
                 remedy="Set devices=1; give every device a seed of its own where several are to be compared.",
             )
-        self._kept, self._calm, self._concluded = {"training": [], "validation": []}, 0, -1
+        self._kept, self._before, self._calm, self._concluded = {"training": [], "validation": []}, [], 0, -1
         if self.games:
             return
         with torch.random.fork_rng(devices=[]):
@@ -170,22 +160,17 @@ class LieGAN(LightningModule):
         pair = split_pair(batch)
         numbers, labels = lay_flat(pair)
         refuse_non_finite(numbers)
-        self._build(numbers.shape[1], labels.shape[1], pair)
+        self._build((numbers.shape[1], labels.shape[1]))
+        for index, game in enumerate(self.games):
+            # what was stated with its generators begins with them
+            game.begin(pair, None if self.sought.is_bound and not index else self.scale)
         if trainer.is_global_zero and not trainer.fast_dev_run:
             refuse_unwritable(self.report_folder)
 
-    def _build(self, numbers: int, labels: int, pair: Any = None) -> None:
+    def _build(self, layout: tuple[int, int]) -> None:
         """Make the opponents, for as many numbers and labels as a pair has."""
-        self._layout = numbers, labels
-        for index in range(self.seeds):
-            symmetry, seed = copy.deepcopy(self._sought), 1000 * self.seed + index
-            if pair is not None:
-                known = not index and symmetry.is_bound
-                symmetry.bind(*pair)
-                if not known:
-                    _start_anew(symmetry, self.scale, seed)
-            network = copy.deepcopy(self._template).build(numbers, labels, seed)
-            self.games.append(Game(symmetry, network if pair is None else network.calibrate(pair), seed))
+        self._layout = layout
+        self.games.extend(Game(*self._parts, 1000 * self.seed + index, layout) for index in range(self.seeds))
 
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         """Adam for either side of every game, generators with the published momentum of a half."""
@@ -203,44 +188,29 @@ class LieGAN(LightningModule):
         self._keep("training", pair)
         optimizers: Any = self.optimizers()
         progress = self._progress()
-        for index, game in enumerate(self.games):
-            self._play(game, pair, optimizers[2 * index], optimizers[2 * index + 1], progress)
+        for game, generators, discriminator in zip(self.games, optimizers[::2], optimizers[1::2], strict=True):
+            # what is toggled off gets no gradient, though the loss runs through it
+            self.toggle_optimizer(generators)
+            loss, fake = game.bluff(pair, self.objective, int(self.updates), progress)
+            self._step(generators, loss)
+            self.toggle_optimizer(discriminator)
+            self._step(discriminator, game.call(pair, fake, self.objective))
         self.updates += 1
 
-    def _play(self, game: Any, pair: Any, generators: Any, discriminator: Any, progress: float) -> None:
-        symmetry, network = game.symmetry, game.discriminator
-        g, _ = symmetry.sample(pair[0], 1, Rng(game.seed, int(self.updates)))
-        # what is toggled off gets no gradient, though the loss runs through it
-        self.toggle_optimizer(generators)
-        moved = move_pair(symmetry, pair, g)
-        numbers, moved_labels = lay_flat(moved)
-        fake = network.normalise(numbers)
-        terms = self.objective.penalise(symmetry, pair[0], moved[0], progress)
-        self.manual_backward(fool(network(fake, moved_labels)) + sum(terms.values()))
-        generators.step()
-        generators.zero_grad()
-        self.untoggle_optimizer(generators)
-
-        self.toggle_optimizer(discriminator)
-        numbers, labels = lay_flat(pair)
-        real = network.normalise(numbers).requires_grad_(self.objective.r1 > 0)
-        # one pass for both
-        scores, others = network(torch.cat([real, fake.detach()]), torch.cat([labels, moved_labels])).chunk(2)
-        loss = tell(scores, others)
-        if self.objective.r1:
-            (slope,) = torch.autograd.grad(scores.sum(), real, create_graph=True)
-            loss = loss + self.objective.r1 / 2 * slope.square().sum(1).mean()
+    def _step(self, optimizer: Any, loss: Tensor) -> None:
         self.manual_backward(loss)
-        discriminator.step()
-        discriminator.zero_grad()
-        self.untoggle_optimizer(discriminator)
+        optimizer.step()
+        optimizer.zero_grad()
+        self.untoggle_optimizer(optimizer)
 
     def _progress(self) -> float:
         """Share of the training that is over; 0 where nobody knows how long it takes."""
-        total = float(self.trainer.estimated_stepping_batches)
-        if self.trainer.max_epochs in (-1, None) and math.isfinite(total):
-            total /= 2 * len(self.games)
-        return min(int(self.updates) / total, 1.0) if math.isfinite(total) and total else 0.0
+        trainer, ends = self.trainer, [math.inf]
+        if trainer.max_epochs not in (-1, None):
+            ends.append(float(trainer.num_training_batches) * trainer.max_epochs)
+        if trainer.max_steps > 0:
+            ends.append(trainer.max_steps / (2 * len(self.games)))
+        return min(int(self.updates) / max(min(ends), 1.0), 1.0)
 
     def on_validation_epoch_start(self) -> None:
         """Begin a round on held-out pairs."""
@@ -252,19 +222,15 @@ class LieGAN(LightningModule):
         pair = split_pair(batch)
         self._keep("validation", pair)
         for game, scores in zip(self.games, self._scores, strict=True):
-            symmetry: Any = game.symmetry
-            network: Any = game.discriminator
-            g, _ = symmetry.sample(pair[0], 1, Rng(game.seed, -1 - batch_idx))  # type: ignore[arg-type]
-            scores.append((network.judge(pair).float(), network.judge(move_pair(symmetry, pair, g)).float()))
+            scores.append(game.score(pair, batch_idx))
 
     def on_validation_epoch_end(self) -> None:
         """Log, and end the training where it has come to rest."""
         if self.trainer.sanity_checking or not all(self._scores):
             return
         curves = [area_under_curve(*map(torch.cat, zip(*scores, strict=True))) for scores in self._scores]
-        bases = [_basis_of(game).clone() for game in self.games]
-        first: Any = self.games[0]
-        norms = first.symmetry.group.norms().tolist()
+        bases = [game.symmetry.group.coefficients().detach().clone() for game in self.games]
+        norms = self.games[0].symmetry.group.norms().tolist()
         values = {"discriminator_auc": max(curves)} | {f"norm_{k}": norm for k, norm in enumerate(norms)}
         self.log_dict({f"symmetry/{self.name}/{key}": value for key, value in values.items()})
         self.history["step"].append(float(self.updates))
@@ -272,6 +238,7 @@ class LieGAN(LightningModule):
             self.history.setdefault(key, []).append(value)
         # all or nothing: a seed that is still on its way may be the best in the end
         rest = len(self._before) == len(bases) and max(map(_change, bases, self._before)) < LARGEST_CHANGE
+        rest &= self.objective.has_faded(self._progress())
         self._calm = self._calm + 1 if rest and max(curves) < LARGEST_AUC else 0
         self._before = bases
         if self.early_stop and self._calm >= PATIENCE:
@@ -281,7 +248,8 @@ class LieGAN(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Publish the verdict in the last epoch: callbacks that read metrics do so before `on_train_end`."""
-        trainer, last = self.trainer, self.trainer.should_stop
+        trainer = self.trainer
+        last = trainer.should_stop
         last |= trainer.max_epochs not in (-1, None) and trainer.current_epoch + 1 >= trainer.max_epochs
         if last or 0 <= trainer.max_steps <= trainer.global_step:
             self._conclude()
@@ -302,10 +270,12 @@ class LieGAN(LightningModule):
         else:
             half = len(lay_flat(train)[0]) // 2
             train, aside = take_rows(train, slice(0, half)), take_rows(train, slice(half, None))
-        samples = Samples(train, aside, self._template, self.evidence_steps, self.seed)
-        symmetries: list[Any] = [game.symmetry for game in self.games]
+        samples = Samples(train, aside, self._parts[1], self.evidence_steps, self.seed)
+        symmetries = [game.symmetry for game in self.games]
         violations = [violations_of(symmetry, samples) for symmetry in symmetries]
-        best = min(range(len(symmetries)), key=lambda index: sum(violations[index]))
+        # a generator that came to rest at the identity violates nothing, and is no find
+        losses = [sum(v) + len(idle_in(s, samples)) for v, s in zip(violations, symmetries, strict=True)]
+        best = losses.index(min(losses))
         span = data_span(symmetries[best], *aside)
         spread = measure_spread([on_span(s.group.coefficients(), span) for s in symmetries])
         tell_truth = getattr(getattr(self.trainer, "datamodule", None), "truth", None)
@@ -321,7 +291,8 @@ class LieGAN(LightningModule):
         metrics = self.discovery.metrics() | metrics
         published = {f"symmetry/{self.name}/{key}": torch.tensor(float(value)) for key, value in metrics.items()}
         self.trainer.callback_metrics.update(published)
-        folder = None if self.trainer.fast_dev_run else self.report_folder
+        trainer: Any = self.trainer
+        folder = None if trainer.fast_dev_run else self.report_folder
         if folder is not None:
             write_report(self.discovery, folder, aside[0])
         with printing(self):
@@ -344,42 +315,20 @@ class LieGAN(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what the networks are built from, and the curves: plain values."""
-        checkpoint["liegan"] = {"layout": list(self._layout or ()), "history": self.history}
+        checkpoint["liegan"] = {
+            "layout": list(self._layout or ()),
+            "history": self.history,
+            "before": self._before,
+            "calm": self._calm,
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Build the networks where no data have been seen yet."""
         saved = checkpoint["liegan"]
         self.history = {key: list(values) for key, values in saved["history"].items()}
+        self._before, self._calm = saved["before"], saved["calm"]
         if not self.games and saved["layout"]:
-            self._build(*saved["layout"])
-
-
-def split_pair(batch: Any) -> tuple[Any, Any]:
-    """Read a batch as (x, y); one that is no pair is x alone, with nothing beside it.
-
-    Args:
-        batch: A pair, or any structure.
-
-    Returns:
-        Input structure and output structure.
-    """
-    if isinstance(batch, (tuple, list)) and len(batch) == 2 and not hasattr(batch, "_fields"):
-        return batch[0], batch[1]
-    return batch, ()
-
-
-def _start_anew(symmetry: Symmetry, scale: float, seed: int) -> None:
-    """Draw the entries of learnt generators, by the seed alone."""
-    generator = torch.Generator().manual_seed(seed)
-    for part in symmetry.modules():
-        if isinstance(part, Learned) and part.weight is not None:
-            with torch.no_grad():
-                drawn = torch.randn(part.weight.shape, generator=generator) * scale
-                part.weight.copy_(drawn.to(part.weight) * part.pattern().to(part.weight))
-
-
-def _basis_of(game: Any) -> Tensor:
-    return game.symmetry.group.coefficients().detach()
+            self._build(tuple(saved["layout"]))
 
 
 def _change(now: Tensor, before: Tensor) -> float:

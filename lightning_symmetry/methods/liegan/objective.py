@@ -21,6 +21,8 @@ from lightning_symmetry.symmetry import Symmetry
 IDENTITY = ("cosine", "rel_diff", "norm")
 CHANNELS = ("inner", "killing")
 _MANY = 7
+# Share of the training after which a penalty that fades is gone.
+FADED = 0.75
 
 
 def fool(fake: Tensor) -> Tensor:
@@ -159,6 +161,10 @@ class Objective:
             got = ", ".join(wrong) or f"order={self.order}"
             raise InvalidSetting(got, "no negative strength, and order >= 1", "Use 0 to leave a term out.")
 
+    def has_faded(self, progress: float) -> bool:
+        """Whether the penalties are what they will be in the end, at this share of the training."""
+        return not self.fade or progress >= FADED
+
     def penalise(self, symmetry: Symmetry, x: Any, moved: Any, progress: float) -> dict[str, Tensor]:
         """Evaluate what the generators lose beside the game.
 
@@ -172,7 +178,7 @@ class Objective:
             Name to scalar, each with its strength; terms without strength are left out.
         """
         group, terms = symmetry.group, {}
-        left = min(max(1.5 - 2 * progress, 0.0), 1.0) if self.fade else 1.0
+        left = min(max(2 * (FADED - progress), 0.0), 1.0) if self.fade else 1.0
         if self.identity_strength * left:
             before, after = (list_vectors(symmetry, t) for t in (x, moved))
             penalty = penalise_identity(before, after, group, self.identity, self.per_sample)

@@ -15,7 +15,6 @@ from lightning_symmetry.discovery.assembly import SPAN_TOLERANCE, compare_to_tru
 from lightning_symmetry.discovery.naming import name_in
 from lightning_symmetry.discovery.support import flatten_moving
 from lightning_symmetry.functional.random import Rng
-from lightning_symmetry.functional.residuals import as_rows
 from lightning_symmetry.functional.spans import lie_closure_residual
 from lightning_symmetry.methods.liegan.evidence import Samples, move_pair, take_rows
 from lightning_symmetry.methods.liegan.identify import data_span, on_span, represent, restrict_truth
@@ -39,6 +38,11 @@ def violations_of(symmetry: Symmetry, samples: Samples) -> list[float]:
         One number in [0, 1] a generator.
     """
     return [max(2 * samples.tell_apart(symmetry, only=k) - 1, 0.0) for k in range(symmetry.group.count)]
+
+
+def idle_in(symmetry: Symmetry, samples: Samples) -> list[int]:
+    """List the generators that hardly move the data, which nobody could tell from the identity."""
+    return [k for k in range(symmetry.group.count) if _measure_move(symmetry, samples, k) < _LEAST_MOVE]
 
 
 def conclude(
@@ -73,8 +77,8 @@ def conclude(
     control = samples.tell_random_apart(symmetry)
     control = None if control is None else max(2 * control - 1, 0.0)
     judgement = judge([math.inf] * group.count, None, violations, control)
-    moves = [_measure_move(symmetry, samples, k) for k in range(group.count)]
-    verdicts = ["spare" if move < _LEAST_MOVE else one for move, one in zip(moves, judgement.generators, strict=True)]
+    idle = idle_in(symmetry, samples)
+    verdicts = ["spare" if k in idle else verdict for k, verdict in enumerate(judgement.generators)]
     accepted = [k for k, verdict in enumerate(verdicts) if verdict == "accepted"]
     evidence = []
     for k, verdict in enumerate(verdicts):
@@ -85,7 +89,7 @@ def conclude(
                 norm=float(torch.linalg.vector_norm(basis[k])),
                 violation=violations[k],
                 random_violation=control,
-                verdict=verdict,  # type: ignore[arg-type]
+                verdict=verdict,
                 name=naming.name,
                 cosine_to_name=naming.cosine,
                 matrix=tuple(map(tuple, basis[k].tolist())),
@@ -131,7 +135,7 @@ def _cover(symmetry: Symmetry, samples: Samples) -> float:
     few = take_rows(samples.held_out, slice(0, _SUPPORT_ROWS))
     with torch.no_grad():
         moved = move_pair(symmetry, few, symmetry.sample(few[0], 1, Rng(samples.seed, -3))[0])
-    return support_coverage(*(as_rows(flatten_moving(pair[0], symmetry)) for pair in (few, moved)))
+    return support_coverage(flatten_moving(few[0], symmetry), flatten_moving(moved[0], symmetry))
 
 
 def _fix(symmetry: Symmetry, basis: Tensor, canonical: Tensor, accepted: list[int]) -> Symmetry:
