@@ -108,27 +108,14 @@ def _run(backend: str, f: Map, x: Any, tangents: Mapping[str, Tensor], step: flo
     if backend == "vjp":
         return _by_pulling(f, x, tangents, ragged)
     count = next(iter(tangents.values())).shape[1]
-    push = _push if backend == "jvp" else _difference
-    if ragged:
-        # graphs cannot be repeated row by row
-        turns = [push(f, x, {p: t[:, k] for p, t in tangents.items()}, step, True) for k in range(count)]
-        layout, values, _ = turns[0]
-        slopes = {path: torch.stack([turn[path] for *_, turn in turns], 1) for path in values}
-        return Derivatives(layout, values, slopes, backend)
-    rows = len(next(iter(tangents.values())))
     numbers = sum(leaf.numel() for leaf in find_leaves(x).values())
     chunk = max(1, min(count, MOST_NUMBERS // max(numbers, 1)))
-    parts = []
-    for start in range(0, count, chunk):
-        directions = {path: t[:, start : start + chunk] for path, t in tangents.items()}
-        size = min(chunk, count - start)
-        repeated = repeat_rows(x, rows, size)
-        layout, values, slopes = push(f, repeated, {p: t.flatten(0, 1) for p, t in directions.items()}, step)
-        answers = {path: value[::size] for path, value in values.items()}
-        parts.append((layout, answers, {path: s.unflatten(0, (rows, size)) for path, s in slopes.items()}))
-    layout, answers, first = parts[0]
+    chunks = [{path: t[:, start : start + chunk] for path, t in tangents.items()} for start in range(0, count, chunk)]
+    push = _push if backend == "jvp" else _difference
+    parts = [push(f, x, directions, step, ragged) for directions in chunks]
+    layout, values, first = parts[0]
     slopes = {path: torch.cat([part[path] for *_, part in parts], 1) for path in first}
-    return Derivatives(layout, answers, slopes, backend)
+    return Derivatives(layout, values, slopes, backend)
 
 
 def repeat_rows(x: Any, samples: int, times: int) -> Any:
@@ -152,48 +139,69 @@ Slopes = tuple[Any, dict[str, Tensor], dict[str, Tensor]]
 def _evaluator(f: Map, x: Any, layout: list[Any]) -> Callable[[dict[str, Tensor]], dict[str, Tensor]]:
     def evaluate(moved: dict[str, Tensor]) -> dict[str, Tensor]:
         layout[:] = [f(replace_leaves(x, moved))]
-        return {path: leaf for path, leaf in find_leaves(layout[0]).items() if leaf.is_floating_point()}
+        return {path: y for path, y in find_leaves(layout[0]).items() if y.is_floating_point() and y.ndim}
 
     return evaluate
 
 
-def _push(f: Map, x: Any, directions: dict[str, Tensor], step: float | None = None, ragged: bool = False) -> Slopes:
-    """Differentiate along one direction a row, forwards."""
-    points = {path: get_leaf(x, path) for path in directions}
+def _push(f: Map, x: Any, directions: dict[str, Tensor], step: float | None, ragged: bool) -> Slopes:
+    """Differentiate along directions (R, k, ...), forwards."""
     layout: list[Any] = []
+
+    def push(x: Any, directions: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        points = {path: get_leaf(x, path) for path in directions}
+        return torch.func.jvp(_evaluator(f, x, layout), (points,), (directions,))[:2]
+
     # fused attention has no forward derivative
     with sdpa_kernel(SDPBackend.MATH):
-        values, slopes = torch.func.jvp(_evaluator(f, x, layout), (points,), (directions,))[:2]
+        try:
+            # one forward for all directions
+            values, slopes = torch.func.vmap(lambda d: push(x, d), in_dims=1, out_dims=(None, 1))(directions)
+        except RuntimeError:
+            # what cannot be vectorised, such as drawing noise, needs a forward for each direction
+            slopes = _repeat(lambda x, d: push(x, d)[1], x, directions, ragged)
+            values = _evaluator(f, x, layout)({})
     return layout[0], values, slopes
 
 
-def _difference(
-    f: Map, x: Any, directions: dict[str, Tensor], step: float | None = None, ragged: bool = False
-) -> Slopes:
-    points = {path: get_leaf(x, path) for path in directions}
+def _repeat(
+    take: Callable[[Any, dict[str, Tensor]], dict[str, Tensor]], x: Any, directions: dict[str, Tensor], ragged: bool
+) -> dict[str, Tensor]:
+    """Give every row one direction at a time: rows are repeated, graphs, which cannot be, take turns."""
+    rows, count = next(iter(directions.values())).shape[:2]
+    if ragged:
+        turns = [take(x, {path: t[:, k] for path, t in directions.items()}) for k in range(count)]
+        return {path: torch.stack([turn[path] for turn in turns], 1) for path in turns[0]}
+    found = take(repeat_rows(x, rows, count), {path: t.flatten(0, 1) for path, t in directions.items()})
+    return {path: slopes.unflatten(0, (rows, count)) for path, slopes in found.items()}
+
+
+def _difference(f: Map, x: Any, directions: dict[str, Tensor], step: float | None, ragged: bool) -> Slopes:
+    """Differentiate along directions (R, k, ...) by central differences."""
     layout: list[Any] = []
-    evaluate = _evaluator(f, x, layout)
-    dtype = next(iter(points.values())).dtype
-    share = _STEPS.get(dtype, _STEP) if step is None else step
-    # every sample takes a step of the same share of its size, whatever the length of its direction
-    lengths, sizes = (
-        torch.stack([as_rows(widen(t)).square().sum(None if ragged else 1) for t in parts.values()]).sum(0).sqrt()
-        for parts in (directions, points)
-    )
-    sizes = torch.where(lengths > 0, share * sizes.clamp_min(1e-6) / lengths.clamp_min(1e-30), 1.0)
 
-    def shift(sign: float) -> dict[str, Tensor]:
-        return {
-            path: (widen(point) + sign * _beside(sizes, point) * widen(directions[path])).to(point.dtype)
-            for path, point in points.items()
-        }
+    def take(x: Any, directions: dict[str, Tensor]) -> dict[str, Tensor]:
+        points = {path: get_leaf(x, path) for path in directions}
+        evaluate = _evaluator(f, x, layout)
+        share = _STEPS.get(next(iter(points.values())).dtype, _STEP) if step is None else step
+        # every sample takes a step of the same share of its size, whatever the length of its direction
+        lengths, sizes = (
+            torch.stack([as_rows(widen(t)).square().sum(None if ragged else 1) for t in parts.values()]).sum(0).sqrt()
+            for parts in (directions, points)
+        )
+        sizes = torch.where(lengths > 0, share * sizes.clamp_min(1e-6) / lengths.clamp_min(1e-30), 1.0)
 
-    ahead, behind, values = evaluate(shift(1.0)), evaluate(shift(-1.0)), evaluate(points)
-    slopes = {
-        path: (ahead[path] - behind[path]) / (2 * _beside(sizes, value)).to(value.dtype)
-        for path, value in values.items()
-    }
-    return layout[0], values, slopes
+        def shift(sign: float) -> dict[str, Tensor]:
+            return {
+                path: (widen(point) + sign * _beside(sizes, point) * widen(directions[path])).to(point.dtype)
+                for path, point in points.items()
+            }
+
+        ahead, behind = evaluate(shift(1.0)), evaluate(shift(-1.0))
+        return {path: (y - behind[path]) / (2 * _beside(sizes, y)).to(y.dtype) for path, y in ahead.items()}
+
+    slopes = _repeat(take, x, directions, ragged)
+    return layout[0], _evaluator(f, x, layout)({}), slopes
 
 
 def _beside(size: Tensor, like: Tensor) -> Tensor:

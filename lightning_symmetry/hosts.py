@@ -140,7 +140,7 @@ class EvolutionResidual(LightningModule):
         """Log the residual."""
         self.log("test/residual", self._measure(batch))
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """Adam, its rate along half a cosine."""
         optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
         total = int(self.trainer.estimated_stepping_batches)
@@ -316,7 +316,7 @@ class PixelClassifier(ImageClassifier):
         super().__init__(nn.Sequential(nn.Flatten(), *layers, nn.Linear(widths[-1], classes)), classes, lr)
         self.weight_decay = weight_decay
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """AdamW, its rate along half a cosine."""
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
         total = int(self.trainer.estimated_stepping_batches)

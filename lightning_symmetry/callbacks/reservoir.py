@@ -37,11 +37,11 @@ class Reservoir:
     """A bounded collection of the network's inputs.
 
     Args:
-        samples: Rows from which on it is full.
+        samples: Rows from which on it is full; `MAX_SAMPLES` by default.
     """
 
-    def __init__(self, samples: int = MAX_SAMPLES) -> None:
-        self._samples = samples
+    def __init__(self, samples: int | None = None) -> None:
+        self._samples = MAX_SAMPLES if samples is None else samples
         self._training: list[Kept] = []
         self._validation: list[Kept] = []
         self._stack = ExitStack()

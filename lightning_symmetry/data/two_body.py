@@ -78,6 +78,19 @@ class TwoBody(KnownSymmetry):
             p = p + self.step_size / 2 * _force(q)
         return torch.stack((q, p), 1).reshape(-1, 8)
 
+    def energy(self, z: Tensor) -> Tensor:
+        """Evaluate the Hamiltonian: (..., 8) -> (...)."""
+        q, p = z.unflatten(-1, (2, 2, 2)).unbind(-3)
+        return p.square().sum((-2, -1)) / 2 - 1 / (q[..., 1, :] - q[..., 0, :]).norm(dim=-1)
+
+    def trajectories(self, count: int = 16, times: int = 40) -> Tensor:
+        """Follow orbits that were not learnt from, with steps a tenth as long: (count, times, 8), float64."""
+        fine = TwoBody(1, self.drift, self.noise, 10 * self.steps, self.step_size / 10, seed=self.seed)
+        states = [self._draw(Rng(self.seed, len(SPLITS)), count).double()]
+        for _ in range(times - 1):
+            states.append(fine.target(states[-1]))
+        return torch.stack(states, 1)
+
     def make(self) -> dict[str, Dataset[tuple[Tensor, Tensor]]]:
         """Draw the three parts; validation and test hold 2000 samples."""
         parts: dict[str, Dataset[tuple[Tensor, Tensor]]] = {}

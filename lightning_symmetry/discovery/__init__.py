@@ -20,13 +20,13 @@ from lightning_symmetry.discovery.gram import GeneratorGram
 from lightning_symmetry.discovery.law import GeneratorRange, LearntLaw, describe_law, label_generators, width_key
 from lightning_symmetry.discovery.naming import Naming, name_generator
 from lightning_symmetry.discovery.nature import Algebra, Ideal
-from lightning_symmetry.discovery.noether import Charge, generates, noether_charge
+from lightning_symmetry.discovery.noether import Charge, charges_of, generates, noether_charge
 from lightning_symmetry.discovery.printing import describe_flow, to_sympy, write_generator, write_latex
 from lightning_symmetry.discovery.solution import Solution
 from lightning_symmetry.discovery.spectrum import Direction, Spectrum
 from lightning_symmetry.discovery.support import support_coverage
-from lightning_symmetry.steering import to_escnn
 from lightning_symmetry.functional.subspaces import SubspaceDistance, subspace_distance
+from lightning_symmetry.steering import to_escnn
 
 __all__ = [
     "Algebra",
@@ -46,6 +46,7 @@ __all__ = [
     "Spectrum",
     "SubspaceDistance",
     "assemble",
+    "charges_of",
     "check_drift",
     "describe_flow",
     "describe_law",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import math
 from collections.abc import Mapping
@@ -14,11 +15,13 @@ import torch
 from torch import Tensor
 
 from lightning_symmetry.archive import writing_into
+from lightning_symmetry.discovery.algebra import name_algebra
 from lightning_symmetry.discovery.evidence import LARGEST_CONTROL, SPARE_NORM, GeneratorVerdict, Verdict
 from lightning_symmetry.discovery.layout import align_columns
+from lightning_symmetry.discovery.nature import Algebra
 from lightning_symmetry.discovery.reading import conclude, describe, lay_out
 from lightning_symmetry.discovery.spectrum import Spectrum
-from lightning_symmetry.exceptions import InvalidFile
+from lightning_symmetry.exceptions import InvalidFile, SymmetryError
 from lightning_symmetry.symmetry import Symmetry
 
 MOST_ROWS = 12
@@ -108,6 +111,17 @@ class Discovery:
         """The generators that hold."""
         return tuple(g for g in self.generators if g.verdict == "accepted")
 
+    @functools.cached_property
+    def algebra(self) -> Algebra | None:
+        """The Lie algebra of the generators that hold, named; None where none does, or where it cannot be told."""
+        if not len(self.canonical):
+            return None
+        try:
+            return name_algebra(self.symmetry.group)
+        except SymmetryError:
+            # the rest of the result is worth having all the same
+            return None
+
     @property
     def conclusion(self) -> str:
         """The result in one sentence."""
@@ -168,7 +182,7 @@ class Discovery:
     def facts(self) -> list[str]:
         """List what concerns all generators together, one line each."""
         if self.spectrum is not None:
-            return describe(self.spectrum, self.generators, self.closure, self.cosine)
+            return describe(self.spectrum, self.generators, self.algebra, self.cosine)
         hidden = len(self.generators) - MOST_ROWS
         lines = [f"{hidden} further generators are in report.json"] if hidden > 0 else []
         lines += [f"support: {self.coverage:.0%} of the moved samples land where there are data"]

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from lightning_symmetry.actions import Representation
 from lightning_symmetry.differentiation import Map
-from lightning_symmetry.discovery.assembly import compare_to_truth, make_canonical, name_canonical
+from lightning_symmetry.discovery.assembly import compare_to_truth, make_canonical
 from lightning_symmetry.discovery.discovery import Discovery, GeneratorEvidence
 from lightning_symmetry.discovery.evidence import GeneratorVerdict, Verdict, measure_violation, random_violation
+from lightning_symmetry.discovery.formulas import name_found_one
 from lightning_symmetry.discovery.gram import GeneratorGram
 from lightning_symmetry.discovery.solution import Solution
 from lightning_symmetry.discovery.spectrum import Spectrum
@@ -66,7 +67,7 @@ def read_generators(
     finite, control = _check_finite(f, x, found, symmetry)
     verdict = _judge(spectrum)
     status: GeneratorVerdict = "accepted" if spectrum.declared else "violated" if verdict == "absent" else "undecided"
-    names = name_canonical(found.group, coefficients)
+    names = [name_found_one(one, found) for one in coefficients]
     evidence = tuple(
         GeneratorEvidence(
             index=k,
@@ -116,7 +117,9 @@ def _read_basis(solution: Solution, symmetry: Symmetry) -> tuple[Tensor, dict[st
     count, spectrum = len(candidates), solution.spectrum
     vectors = solution.declared if spectrum.declared else solution.vectors[:, :1]
     labels = [d.label for d in spectrum.directions[: vectors.shape[1]]]
-    parts, mixing, names = [], [], []
+    parts: list[Tensor] = []
+    mixing: list[Tensor] = []
+    names: list[str] = []
     before = torch.zeros(0, candidates[0].numel(), dtype=torch.float64)
     for label in sorted(set(labels), key=lambda one: (_ORDER.get(one, 1), labels.index(one))):
         own = vectors[:, [i for i, one in enumerate(labels) if one == label]]

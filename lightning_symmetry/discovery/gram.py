@@ -15,9 +15,7 @@ from lightning_symmetry.discovery.solution import Solution, Sums, solve
 from lightning_symmetry.discovery.system import (
     Equations,
     Rowed,
-    count_unknowns,
     is_pictorial,
-    list_units,
     write_equations,
     write_null,
 )
@@ -125,16 +123,16 @@ class GeneratorGram(Metric):
         if self.null:
             foreign = write_null(f, x, symmetry, self._used, self.sketch)
             other = {} if foreign is None else self._collect(foreign, "null ")
-            for name in ("system", "moved", "inputs", "plain", "pushed"):
+            for name in ("system", "moved", "inputs"):
                 found[f"null {name}"] = other.get(f"null {name}", torch.zeros_like(found[name]))
-        if not all(bool(part.isfinite().all()) for part in found.values()):
+        flat = torch.cat([part.flatten() for part in found.values()]).to(self.sums.device)
+        if not bool(flat.sum().isfinite()):
             raise InvalidSetting(
                 got="answers or derivatives that are NaN or infinite",
                 expected="a map that is finite and differentiable on the data",
                 remedy="Look at the map where it divides or takes roots, or use backend='difference'.",
             )
         layout = {name: tuple(part.shape) for name, part in found.items()}
-        flat = torch.cat([part.flatten() for part in found.values()]).to(self.sums.device)
         if not self.sums.numel():
             self.layout, self.sums = layout, torch.zeros_like(flat)
             self.exact = (
@@ -203,31 +201,18 @@ class GeneratorGram(Metric):
 
     def _collect(self, equations: Equations, prefix: str) -> dict[str, Tensor]:
         fold = (mix_bits(equations.keys) & ((1 << 62) - 1)) % self.folds
-        units = range(len(equations.directions))
-        count = equations.directions[0].rows.shape[1]
-        found: dict[str, Tensor] = {}
-        answers = equations.answers
-        found["system"] = torch.stack([self._square(a.system, fold) for a in answers], 1)
-        found["moved"] = torch.stack([self._square(a.moved, fold) for a in answers], 1)
-        pushed = [
-            Rowed((a.system.rows + a.moved.rows)[:, :count].square().sum(1, keepdim=True).sqrt(), a.system.owner)
-            for a in answers
-        ]
-        found["pushed"] = torch.stack([self._square(p, fold)[:, 0, 0] for p in pushed], 1)
-        found["inputs"] = torch.stack(
-            [
-                torch.stack(
-                    [
-                        torch.stack([self._square(d, fold, a.gains[:, u]) for d in equations.directions], 1)
-                        for u in units
-                    ],
-                    1,
-                )
-                for a in answers
-            ],
-            1,
-        )
-        found["plain"] = torch.stack([self._square(d, fold) for d in equations.directions], 1)
+        answers, directions = equations.answers, equations.directions
+        found = {
+            "system": torch.stack([self._square(a.system, fold) for a in answers], 1),
+            "moved": torch.stack([self._square(a.moved, fold) for a in answers], 1),
+        }
+        if is_pictorial(self.symmetry):
+            # the affine warps stand in for the gain
+            found["inputs"] = torch.stack([self._square(d, fold) for d in directions], 1)
+        else:
+            weighted = [self._square(d, fold, gain) for a in answers for gain in a.gains.unbind(1) for d in directions]
+            size = len(answers), len(directions), len(directions)
+            found["inputs"] = torch.stack(weighted, 1).unflatten(1, size)
         if prefix:
             return {prefix + name: part for name, part in found.items()}
         found["samples"] = torch.bincount(fold, minlength=self.folds).double()
@@ -245,13 +230,20 @@ class GeneratorGram(Metric):
         if equations.reference is not None:
             warped, warps = equations.reference
             found["warped"] = torch.stack([w.rows.mT @ w.rows for w in warped])
-            found["warps"] = torch.einsum("bpn,bqn->pq", warps, warps)
+            found["warps"] = (warps @ warps.mT).sum(0)
         if equations.flow is not None:
-            found["flow"] = torch.einsum("bpn,bqn->pq", equations.flow, equations.flow)
+            found["flow"] = (equations.flow @ equations.flow.mT).sum(0)
         return found
 
     def _square(self, part: Rowed, fold: Tensor, weights: Tensor | None = None) -> Tensor:
         """Sum the outer products of rows, fold by fold: (F, P, P)."""
+        size, width = len(part.rows) // len(fold), part.rows.shape[1]
+        samples = torch.arange(len(fold), device=fold.device).repeat_interleave(size)
+        if size >= width and torch.equal(part.owner, samples):
+            # samples of many rows each
+            rows = part.rows.unflatten(0, (len(fold), size))
+            squares = rows.mT @ (rows if weights is None else rows * weights[:, None, None])
+            return torch.zeros_like(squares[:1]).repeat(self.folds, 1, 1).index_add_(0, fold, squares)
         rows = part.rows if weights is None else part.rows * weights.sqrt()[part.owner].unsqueeze(1)
         home = fold[part.owner]
         order = home.argsort(stable=True)

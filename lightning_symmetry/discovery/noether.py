@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -14,6 +15,7 @@ from lightning_symmetry.exceptions import DimensionMismatch, InvalidSetting
 from lightning_symmetry.functional.polynomials import degree_of, evaluate_monomials, list_monomials
 from lightning_symmetry.functional.spans import cosine_to_span
 from lightning_symmetry.groups import Group
+from lightning_symmetry.symmetry import Symmetry
 
 # Noise of a twentieth of a generator makes a canonical defect of about 0.07, a scaling one of 0.63: what lies above
 # this does not keep the symplectic form and gives no conserved quantity.
@@ -103,6 +105,43 @@ class Charge:
     def __str__(self) -> str:
         """Tell the charge, or why there is none."""
         return f"Q = {self.formula()}" if self else f"no conserved quantity: {self.reason}"
+
+
+def charges_of(symmetry: Symmetry, dim: int) -> list[Charge]:
+    """Find the conserved quantity of every generator of a symmetry of a flow on phase space.
+
+    The generators are written as matrices of the whole state, in the way that the input's action moves it: the same
+    small matrix for every body, for example.
+
+    Args:
+        symmetry: Of a map from states (B, 2n) = (q, p) to states, with one moving input.
+        dim: Length 2n of a state.
+
+    Returns:
+        One charge a generator; false, with the reason, where there is none.
+
+    Raises:
+        InvalidSetting: The input is not one tensor that moves linearly.
+
+    Example:
+        >>> symmetry = Symmetry.parse("SO(2) on vector(2) -> same").bind(torch.zeros(1, 4))
+        >>> print(charges_of(symmetry, 4)[0])
+        Q = q0 p1 - q1 p0
+    """
+    moving = symmetry.input.moving
+    if len(moving) != 1 or not symmetry.group.linear:
+        raise InvalidSetting(
+            got=f"{symmetry.sentence!r}", expected="one input, of states, that moves linearly", remedy="Use vector."
+        )
+    action = moving[0][1]
+    states = torch.cat([torch.zeros(1, dim), torch.eye(dim)]).double()
+    moved = action.lie(copy.deepcopy(symmetry.group).to("cpu", torch.float64), states)
+    charges = []
+    for k in range(moved.shape[1]):
+        shift, columns = moved[0, k], (moved[1:, k] - moved[0, k]).mT
+        generator = F.pad(torch.cat([columns, shift[:, None]], 1), (0, 0, 0, 1))
+        charges.append(noether_charge(generator, affine=True))
+    return charges
 
 
 def noether_charge(

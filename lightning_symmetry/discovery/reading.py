@@ -69,13 +69,13 @@ def lay_out(spectrum: Spectrum, generators: Sequence[Any]) -> tuple[list[str], l
     return header, rows
 
 
-def describe(spectrum: Spectrum, generators: Sequence[Any], closure: float | None, cosine: float | None) -> list[str]:
+def describe(spectrum: Spectrum, generators: Sequence[Any], algebra: Any, cosine: float | None) -> list[str]:
     """List what concerns all directions together, one line each.
 
     Args:
         spectrum: Of the candidates.
         generators: Evidence for the generators that were read.
-        closure: Share of the brackets that leave the span.
+        algebra: Of the generators, named, or None.
         cosine: To a known truth.
     """
     lines = [f"a defect of 1 is {spectrum.unit}; {spectrum.samples} samples, {spectrum.folds} folds"]
@@ -93,8 +93,8 @@ def describe(spectrum: Spectrum, generators: Sequence[Any], closure: float | Non
             f"left out: {spectrum.unidentifiable} directions that move nothing on these data, {spectrum.dead_outputs} of "
             "the output that are never reached"
         )
-    if closure is not None and spectrum.declared > 1:
-        lines.append(f"closure: {closure:.1%} of the brackets leave the span (below 5% is an algebra)")
+    if algebra is not None and spectrum.declared > 1:
+        lines.append(f"algebra: {algebra.name} ({algebra.closure:.1%} of the brackets leave the span)")
     if cosine is not None:
         lines.append(f"least principal cosine to the known truth: {cosine:.4f}")
     return lines

@@ -20,8 +20,8 @@ from lightning_symmetry.functional.pencil import (
     whiten,
     worst_on_the_other_half,
 )
-from lightning_symmetry.groups import PolynomialField
 from lightning_symmetry.functional.polynomials import multiples_of
+from lightning_symmetry.groups import PolynomialField
 from lightning_symmetry.symmetry import Symmetry
 
 # A direction whose output moves by less than a tenth of what its length would make of it is an invariance.
@@ -126,10 +126,16 @@ def solve(sums: Sums, symmetry: Symmetry, delta: float = 0.1) -> Solution:
     order = [*errors.defects[:declared].argsort(stable=True).tolist(), *range(declared, vectors.shape[1])]
     vectors, labels, errors = vectors[:, order], [labels[i] for i in order], errors.select(order)
     directions = tuple(
-        Direction(*(float(part[i]) for part in (errors.defects, errors.low, errors.high, errors.upper)),
-                  label=labels[i], two_term=_two_term(problem, vectors[:, i]))
+        Direction(
+            float(errors.defects[i]),
+            float(errors.low[i]),
+            float(errors.high[i]),
+            float(errors.upper[i]),
+            label=labels[i],
+            two_term=_two_term(problem, vectors[:, i]),
+        )
         for i in range(vectors.shape[1])
-    )  # fmt: skip
+    )
     lost = problem.inputs.lost.shape[1]
     spectrum = Spectrum(
         directions,
@@ -147,9 +153,9 @@ def solve(sums: Sums, symmetry: Symmetry, delta: float = 0.1) -> Solution:
 
 
 def _pose(sums: Sums, prefix: str) -> _Problem:
-    parts = {name: sums.parts[prefix + name] for name in ("system", "moved", "inputs", "plain")}
+    parts = {name: sums.parts[prefix + name] for name in ("system", "moved", "inputs")}
     answers, points = sums.parts["answers"], sums.parts["points"]
-    count = parts["plain"].shape[-1]
+    count = parts["inputs"].shape[-1]
     # leaves and units that cannot be compared are measured by their own spread
     weights = 1 / _spread(answers) if len(answers) > 1 else torch.ones(1, dtype=torch.float64)
     scales = _spread(points) if len(points) > 1 else torch.ones(1, dtype=torch.float64)
@@ -160,7 +166,7 @@ def _pose(sums: Sums, prefix: str) -> _Problem:
         warped = torch.einsum("l,lpq->pq", weights, sums.parts["warped"])
         warps = sums.parts["warps"]
         gain = solve_pencil(warped[None], warps[None], whiten(warps).basis).defects[-1].square()
-        inputs = parts["plain"].sum(1) * gain
+        inputs = parts["inputs"].sum(1) * gain
     else:
         ratio = scales[:, None] / scales
         inputs = torch.einsum("l,uv,fluvpq->fpq", weights, ratio, parts["inputs"])
@@ -222,7 +228,8 @@ def _measure(problem: _Problem, vectors: Tensor) -> Pencil:
     """Defects and errors of given directions, each for itself."""
     parts = [solve_pencil(problem.gram, problem.metric, v[:, None]) for v in vectors.mT]
     if not parts:
-        return Pencil(vectors, *(torch.zeros(0, dtype=torch.float64) for _ in range(2)), 0)
+        nothing = torch.zeros(0, dtype=torch.float64)
+        return Pencil(vectors, nothing, nothing, 0)
     return Pencil(vectors, torch.cat([p.defects for p in parts]), torch.cat([p.errors for p in parts]), parts[0].folds)
 
 

@@ -9,7 +9,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from lightning_symmetry.actions import Action, Label, Points, Representation, StillAction
+from lightning_symmetry.actions import Action, Label, Representation, StillAction
 from lightning_symmetry.actions.grid import GridAction
 from lightning_symmetry.differentiation import Map, Pullback, differentiate, pair
 from lightning_symmetry.exceptions import InvalidSetting
@@ -159,13 +159,21 @@ def write_equations(f: Map, x: Any, symmetry: Symmetry, backend: str = "auto", s
     Raises:
         InvalidSetting: The output has no floating-point numbers, or there are too many unknowns.
     """
-    warps = reference_warps(x, symmetry) if is_pictorial(symmetry) else {}
-    return _write(f, x, symmetry, input_tangents(x, symmetry), warps, backend, sketch)
+    tangents = input_tangents(x, symmetry)
+    if not is_pictorial(symmetry):
+        warps = {}
+    elif isinstance(symmetry.group, Affine) and all(isinstance(action, GridAction) for _, action in symmetry.input.moving):
+        # the candidates are the warps themselves
+        warps = tangents
+    else:
+        warps = reference_warps(x, symmetry)
+    return _write(f, x, symmetry, tangents, warps, backend, sketch)
 
 
 def reference_warps(x: Any, symmetry: Symmetry) -> dict[str, Tensor]:
     """Derivatives of images along all six affine warps: what candidates are measured against, since white noise is no
-    picture; parts that are no images rest."""
+    picture; parts that are no images rest.
+    """
     warps = {}
     for path, action in symmetry.input.moving:
         leaf = get_leaf(x, path)
@@ -210,7 +218,8 @@ def _write(
     owners = {path: _owner(rows, len(t), path, t.device) for path, t in tangents.items()}
     keys = _hash_samples(x, owners, len(symmetry.leading(x)))
     count = next(iter(tangents.values())).shape[1]
-    steps = {path: torch.cat([t, warps[path]], 1) if warps else t for path, t in tangents.items()}
+    apart = bool(warps) and warps is not tangents
+    steps = {path: torch.cat([t, warps[path]], 1) for path, t in tangents.items()} if apart else tangents
     reader: _Exact | _Sketched = (
         _Sketched(f, x, steps, units, owners, keys, sketch)
         if sketch
@@ -225,7 +234,7 @@ def _write(
             y = values[path]
             owner = _owner(rows, len(y), path, keys.device)
             pushed, gains, project = reader.read(path, action, y, owner)
-            pushed, along = pushed[:, :count], pushed[:, count:]
+            pushed, along = pushed[:, :count], pushed[:, count:] if apart else pushed
             omega = torch.zeros(len(y), count + sum(free.values()), pushed.shape[2], dtype=torch.float64).to(pushed)
             if path in free:
                 omega[:, start : start + free[path]] = project(_free_motions(action, y))

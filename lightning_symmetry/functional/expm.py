@@ -337,7 +337,8 @@ def has_closed_form(structure: Structure, size: int) -> bool:
 
 
 def _general(a: Tensor) -> Tensor:
-    return torch.matrix_exp(widen(a))
+    # the series wants its matrices one after the other, which those of a block diagonal are not
+    return torch.matrix_exp(widen(a).contiguous())
 
 
 _CLOSED: dict[tuple[str, int], Callable[[Tensor], Tensor]] = {

@@ -153,7 +153,9 @@ def invert_series(a: Tensor, dim: int, order: int) -> Tensor:
         >>> invert_series(torch.tensor([[[1.0, 1.0, 0.0]]]), 1, 2)
         tensor([[[-1.,  1.,  1.]]])
     """
-    centre = torch.linalg.inv(a[..., dim])
+    centre, failed = torch.linalg.inv_ex(a[..., dim])
+    # where a graph stands upright, nothing is known of its slope
+    centre = torch.where(failed[..., None, None] > 0, torch.nan, centre)
     rest = a.clone()
     rest[..., dim] = 0
     step = -torch.einsum("...ij,...jkm->...ikm", centre, rest)

@@ -48,14 +48,14 @@ class Integers(CoordinateSampler):
     ) -> None:
         if not isinstance(largest, int) or largest < 1:
             raise InvalidSetting(f"largest={largest!r}", "a whole number, at least 1", "The default is 10.")
-        self._largest = largest
+        self.largest = largest
         super().__init__(group, width, learnable)
 
     @property
     def learning(self) -> dict[str, Any]:
         """The settings beside the spacing."""
-        return {"largest": self._largest, **super().learning}
+        return {"largest": self.largest, **super().learning}
 
     def _draw(self, x: Tensor, n: int, count: int, rng: Rng, dtype: torch.dtype) -> Tensor:
-        drawn = rng.integers(2 * self._largest + 1, x.shape[0], n, count, device=x.device)
-        return (drawn - self._largest).to(dtype)
+        drawn = rng.integers(2 * self.largest + 1, x.shape[0], n, count, device=x.device)
+        return (drawn - self.largest).to(dtype)

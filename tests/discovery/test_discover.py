@@ -121,7 +121,10 @@ def test_several_parts_of_different_units_are_weighed() -> None:
 
     def f(x: dict[str, Tensor]) -> dict[str, Tensor]:
         r = x["pos"]
-        return {"energy": 1e6 + 1e3 * r.square().sum((1, 2)), "forces": -1e-3 * r * r.square().sum((1, 2), keepdim=True)}
+        return {
+            "energy": 1e6 + 1e3 * r.square().sum((1, 2)),
+            "forces": -1e-3 * r * r.square().sum((1, 2), keepdim=True),
+        }
 
     sentence = "GL(3) on pos=points -> energy=scalar, forces=vector"
     assert_spans(discover(f, {"pos": normal(300, 4, 3)}, sentence), SO(3))
@@ -184,7 +187,9 @@ def test_multiples_of_an_invariance_are_counted_once() -> None:
 
 def waves(samples: int, seed: int = 0) -> Tensor:
     """Points of solutions of u_t = 0.3 u_xx: t, x, u and all derivatives up to the second."""
-    k, a = (0.4 + 1.6 * torch.rand(samples, 4, generator=torch.Generator().manual_seed(seed + i)).double() for i in (1, 2))
+    k, a = (
+        0.4 + 1.6 * torch.rand(samples, 4, generator=torch.Generator().manual_seed(seed + i)).double() for i in (1, 2)
+    )
     t, x = torch.rand(samples, generator=torch.Generator().manual_seed(seed)).double(), 2 * normal(samples, seed=seed)
     angle = k * x[:, None] + 6 * normal(samples, 4, seed=seed + 3)
     size = a * torch.exp(-0.3 * k**2 * t[:, None])
@@ -242,12 +247,18 @@ def test_an_image_may_answer_an_image() -> None:
     found = discover(blur, blobs(60, width=0.15), "translation on image(gradient='spectral') -> same")
     assert found.spectrum.declared == 2 and found.generators[0].label == "equivariance"
     window = torch.linspace(0, 1, 16).double()
-    broken = discover(lambda i: blur(i) * window, blobs(60, width=0.15), "translation on image(gradient='spectral') -> same")
+    broken = discover(
+        lambda i: blur(i) * window, blobs(60, width=0.15), "translation on image(gradient='spectral') -> same"
+    )
     assert broken.canonical_names == ("translation along y",)
 
 
 def test_brightness_is_a_candidate_too() -> None:
-    found = discover(lambda i: (i - i.mean((1, 2, 3), keepdim=True)).flatten(1).norm(dim=1), blobs(100), "intensity on image -> scalar")
+    found = discover(
+        lambda i: (i - i.mean((1, 2, 3), keepdim=True)).flatten(1).norm(dim=1),
+        blobs(100),
+        "intensity on image -> scalar",
+    )
     assert found.spectrum.declared == 1
     assert abs(float(found.canonical[0].flatten().abs().max()) - float(found.canonical[0].abs().sum())) < 1e-6
 
@@ -282,7 +293,9 @@ def test_sequences_and_graphs_are_read() -> None:
     owner = torch.arange(60).repeat_interleave(torch.arange(60) % 4 + 1)
     graphs = {"pos": normal(len(owner), 3), "batch": owner}
     assert_spans(discover(energy, graphs, "GL(3) on pos=points -> scalar"), SO(3))
-    found = discover(lambda x: x["pos"] * x["pos"].square().sum(1, keepdim=True), graphs, "GL(3) on pos=points -> vector")
+    found = discover(
+        lambda x: x["pos"] * x["pos"].square().sum(1, keepdim=True), graphs, "GL(3) on pos=points -> vector"
+    )
     assert_spans(found, SO(3))
 
 
@@ -294,7 +307,9 @@ def oracle(x: Tensor, f: Callable[[Tensor], Tensor], basis: Tensor) -> tuple[Ten
     gram, metric = torch.zeros(len(basis), len(basis)).double(), torch.zeros(len(basis), len(basis)).double()
     for row in x:
         jacobian = torch.autograd.functional.jacobian(f, row[None])[:, 0] if f(row[None]).ndim == 1 else None
-        jacobian = torch.autograd.functional.jacobian(f, row[None]).reshape(-1, len(row)) if jacobian is None else jacobian
+        jacobian = (
+            torch.autograd.functional.jacobian(f, row[None]).reshape(-1, len(row)) if jacobian is None else jacobian
+        )
         tangents = basis.double() @ row
         gram += (tangents @ jacobian.mT) @ (tangents @ jacobian.mT).mT
         metric += jacobian.square().sum() / len(row) * tangents @ tangents.mT
@@ -381,7 +396,9 @@ def test_a_loader_of_pairs_and_a_module_are_taken() -> None:
 
 
 def test_a_constant_map_is_refused() -> None:
-    found = discover(lambda x: torch.full((len(x), 2), 3.0) + 0 * x, normal(100, 2).float(), "GL(2) on vector -> scalar")
+    found = discover(
+        lambda x: torch.full((len(x), 2), 3.0) + 0 * x, normal(100, 2).float(), "GL(2) on vector -> scalar"
+    )
     assert found.verdict == "undecided" and "same answer" in found.spectrum.refused
     assert "same answer" in found.conclusion and found.spectrum.declared == 0
 

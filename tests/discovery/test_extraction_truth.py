@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from lightning_symmetry.actions import Image
 from lightning_symmetry.discovery import Discovery, discover, invariant_forms, name_algebra
 from lightning_symmetry.functional.spans import principal_cosines
-from lightning_symmetry.groups import SO, Lorentz, by_name
+from lightning_symmetry.groups import SO, Lorentz
 
 pytestmark = pytest.mark.slow
 
 
-def make_net(inputs: int, outputs: int, width: int = 64, depth: int = 2, act: type[nn.Module] = nn.Tanh, seed: int = 0) -> nn.Module:
+def make_net(
+    inputs: int, outputs: int, width: int = 64, depth: int = 2, act: type[nn.Module] = nn.Tanh, seed: int = 0
+) -> nn.Module:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         sizes = [inputs, *[width] * depth]
@@ -63,8 +65,16 @@ def test_a_net_fitted_to_the_cross_product_has_twelve() -> None:
 
     net = train(make_net(6, 3, act=nn.SiLU), draw, 3000, 4e-3)
     x = draw(torch.Generator().manual_seed(2))[0]
-    x = torch.cat([x, draw(torch.Generator().manual_seed(3))[0], *(draw(torch.Generator().manual_seed(s))[0] for s in range(4, 10))])
-    found, exact = (discover(f, x, "GL(6) on vector -> learned") for f in (net, lambda x: torch.linalg.cross(x[:, :3], x[:, 3:])))
+    x = torch.cat(
+        [
+            x,
+            draw(torch.Generator().manual_seed(3))[0],
+            *(draw(torch.Generator().manual_seed(s))[0] for s in range(4, 10)),
+        ]
+    )
+    found, exact = (
+        discover(f, x, "GL(6) on vector -> learned") for f in (net, lambda x: torch.linalg.cross(x[:, :3], x[:, 3:]))
+    )
     assert found.spectrum.declared == 12
     assert [d.label for d in found.spectrum.directions[:12]].count("invariance") == 3
     assert published(found, 6)[11] < 0.03 and published(found, 6)[12] > 0.35
@@ -108,7 +118,9 @@ def test_a_net_fitted_to_invariant_products_has_the_lorentz_group() -> None:
         return x, torch.stack([(a * a * metric).sum(1), (b * b * metric).sum(1), (a * b * metric).sum(1) / 4], 1)
 
     net = train(make_net(8, 3, 128, 2, nn.SiLU), draw, 3000, 3e-3)
-    found = discover(net, momenta(4000, torch.Generator().manual_seed(5)), "GL(4) on vector(4) -> scalar", truth=Lorentz(4))
+    found = discover(
+        net, momenta(4000, torch.Generator().manual_seed(5)), "GL(4) on vector(4) -> scalar", truth=Lorentz(4)
+    )
     assert found.spectrum.declared == 6 and published(found, 8)[5] < 0.01 and published(found, 8)[6] > 0.05
     angles = principal_cosines(found.canonical, Lorentz(4).basis().double()).clamp_max(1).acos()
     assert float(angles.norm()) < 0.02
@@ -167,7 +179,11 @@ def tilted(strength: float) -> Callable[[Tensor], Tensor]:
     ("f", "sentence", "dim"),
     [
         (tilted(0.3), "SO(3) on vector -> scalar", 3),
-        (lambda x: torch.stack([x[:, 0] * x[:, 1], x[:, 0].square() - 1.2 * x[:, 1].square()], 1), "GL(2) on vector -> same", 2),
+        (
+            lambda x: torch.stack([x[:, 0] * x[:, 1], x[:, 0].square() - 1.2 * x[:, 1].square()], 1),
+            "GL(2) on vector -> same",
+            2,
+        ),
     ],
 )
 def test_intervals_cover_the_truth(f: Callable[[Tensor], Tensor], sentence: str, dim: int) -> None:

@@ -131,6 +131,15 @@ def test_leading_axes_are_free() -> None:
     torch.testing.assert_close(forms.expm_affine2(a), torch.matrix_exp(a))
 
 
+@pytest.mark.parametrize("size", [2, 3, 4, 6])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_blocks_of_every_size_are_those_of_the_whole(size: int, dtype: torch.dtype) -> None:
+    blocks = 0.5 * torch.randn(5, 2, size, size, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    whole = torch.stack([torch.block_diag(*pair) for pair in blocks])
+    # single precision in another order
+    torch.testing.assert_close(forms.expm_blocks(whole, [size, size]), torch.matrix_exp(whole), atol=1e-5, rtol=1e-5)
+
+
 def test_blocks_must_fill_the_matrix() -> None:
     with pytest.raises(InvalidSetting):
         forms.expm_blocks(torch.zeros(4, 4), [2, 1])

@@ -30,7 +30,9 @@ def test_it_solves_what_scipy_solves(rows: Tensor, metric: Tensor) -> None:
     found = solve_pencil(gram, metric, whiten(metric.sum(0)).basis)
     expected = scipy.linalg.eigh(gram.sum(0).numpy(), metric.sum(0).numpy(), eigvals_only=True)
     torch.testing.assert_close(found.defects.square(), torch.tensor(expected), rtol=1e-6, atol=1e-14)
-    torch.testing.assert_close(found.vectors.mT @ metric.sum(0) @ found.vectors, torch.eye(5).double(), atol=1e-8, rtol=0)
+    torch.testing.assert_close(
+        found.vectors.mT @ metric.sum(0) @ found.vectors, torch.eye(5).double(), atol=1e-8, rtol=0
+    )
 
 
 def test_units_do_not_matter(rows: Tensor, metric: Tensor) -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -125,7 +126,9 @@ def test_the_other_identity_penalties_are_bounded(size: float) -> None:
     group = Learned(2, count=3, affine=False, scale=size)
     assert float(penalise_identity([x[:, None]], [moved[:, None]], group, "rel_diff")) == pytest.approx(-min(size, 1))
     norm = group.basis().square().sum().sqrt()
-    assert float(penalise_identity([x], [x], group, "norm")) == pytest.approx(-min(float(norm), 2 * 3))
+    assert float(penalise_identity([x], [x], group, "norm").detach()) == pytest.approx(
+        -min(float(norm.detach()), 2 * 3)
+    )
 
 
 def test_scalings_are_invisible_to_the_cosine_and_visible_to_the_norm() -> None:
@@ -401,17 +404,14 @@ def test_no_validation_sets_half_of_the_pairs_aside(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_ends_where_a_straight_one_does(tmp_path: Path) -> None:
-    straight = make_game()
-    make_trainer(tmp_path, 2).fit(straight, make_loader())
-    first = make_game()
-    trainer = make_trainer(tmp_path, 1)
-    trainer.fit(first, make_loader())
-    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    keep = ModelCheckpoint(tmp_path, filename="{epoch}", save_top_k=-1)
+    straight, resumed = make_game(), make_game()
+    make_trainer(tmp_path, 3, enable_checkpointing=True, callbacks=[keep]).fit(straight, make_loader())
     torch.manual_seed(1)
-    second = make_game()
-    make_trainer(tmp_path, 2).fit(second, make_loader(), ckpt_path=tmp_path / "half.ckpt", weights_only=None)
-    for (name, a), b in zip(straight.state_dict().items(), second.state_dict().values(), strict=True):
+    make_trainer(tmp_path, 3).fit(resumed, make_loader(), ckpt_path=tmp_path / "epoch=0.ckpt", weights_only=None)
+    for (name, a), b in zip(straight.state_dict().items(), resumed.state_dict().values(), strict=True):
         assert torch.equal(a, b), name
+    assert straight.updates == 12
 
 
 def test_a_checkpoint_is_read_without_data(tmp_path: Path) -> None:
@@ -575,8 +575,9 @@ class Ellipsoid(LightningDataModule):
 
 @pytest.mark.slow
 def test_an_ellipsoid_turns_along_itself_and_not_along_the_sphere(tmp_path: Path) -> None:
-    game = liegan("learned(3) on vector -> scalar", seeds=1, name="ellipsoid")
-    found = learn(game, Ellipsoid(), 20, tmp_path)
+    settings = {"lr": 1e-2, "lr_discriminator": 3e-3, "channel_strength": 0.1}
+    game = liegan("learned(3) on vector -> scalar", seeds=1, name="ellipsoid", **settings)
+    found = learn(game, Ellipsoid(), 25, tmp_path)
     assert found["accepted"] == found["rank"] == 3 and found["cosine"] > 0.98
     # the rotations of space lie 26 degrees away
     sphere = float(principal_cosines(game.discovery.canonical, SO(3).bind(3).basis())[-1])
@@ -586,14 +587,13 @@ def test_an_ellipsoid_turns_along_itself_and_not_along_the_sphere(tmp_path: Path
 @pytest.mark.slow
 def test_seven_sectors_give_an_element_of_order_seven(tmp_path: Path) -> None:
     game = liegan("learned(1) on vector -> scalar", preset="discrete", seeds=1, name="turns")
-    found = learn(game, RepeatedSectors(batch_size=128), 16, tmp_path)
+    found = learn(game, RepeatedSectors(batch_size=128), 14, tmp_path)
     assert found["symmetric"] == 1 and found["cosine"] > 0.99
     element = torch.linalg.matrix_exp(game.games[0].symmetry.group.basis()[0].detach().double())
     for k in range(1, 7):
         power = torch.linalg.matrix_power(element, k)
         angle = math.degrees(math.atan2(power[1, 0] - power[0, 1], power[0, 0] + power[1, 1]))
-        off = abs((angle + 180 / 7) % (360 / 7) - 180 / 7)
         # an angle that is off by d degrees is off by k d after k turns
-        assert off < 1.0 * k
-        # a whole sector, and never none: seven is a prime
+        assert abs(angle - 360 / 7 * round(angle / (360 / 7))) < 1.0 * max(1, k / 2)
+        # a whole number of sectors, and never none: seven is a prime
         assert round(angle / (360 / 7)) % 7

@@ -13,8 +13,11 @@ from lightning_symmetry.groups import Learned
 from lightning_symmetry.methods.liegan.discriminator import Discriminator, lay_flat
 from lightning_symmetry.methods.liegan.evidence import move_pair
 from lightning_symmetry.methods.liegan.objective import Objective, fool, tell
+from lightning_symmetry.samplers import Integers
 from lightning_symmetry.symmetry import Symmetry
 
+# Share of the training that is spent on first powers.
+HALF = 0.5
 # What a discriminator reads of a pair: numbers and labels.
 Seen = tuple[Tensor, Tensor]
 
@@ -22,6 +25,10 @@ Seen = tuple[Tensor, Tensor]
 @final
 class Game(nn.Module):
     """One pair of opponents.
+
+    Powers of one element are taken up to the first in the first half of training, and up to the largest in the second:
+    an element that is a little off is far off after several turns, which makes it exact, but between whole turns high
+    powers have many false minima.
 
     Args:
         symmetry: Whose generators are learnt; copied.
@@ -34,6 +41,7 @@ class Game(nn.Module):
         super().__init__()
         self.symmetry, self.seed = copy.deepcopy(symmetry), seed
         self.discriminator = copy.deepcopy(discriminator).build(*layout, seed)
+        self.largest = getattr(self.symmetry.sampler, "largest", 1)
 
     def begin(self, pair: Any, scale: float | None) -> Game:
         """Complete both sides by a first pair.
@@ -69,6 +77,8 @@ class Game(nn.Module):
         Returns:
             A scalar; and the moved pair as the discriminator sees it, numbers and labels.
         """
+        if isinstance(self.symmetry.sampler, Integers):
+            self.symmetry.sampler.largest = self.largest if progress >= HALF else 1
         g, _ = self.symmetry.sample(pair[0], 1, Rng(self.seed, step))
         moved = move_pair(self.symmetry, pair, g)
         numbers, labels = lay_flat(moved)
