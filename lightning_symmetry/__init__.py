@@ -16,7 +16,7 @@ if TYPE_CHECKING:
         SymmetryMixin,
         SymmetryMonitor,
     )
-    from lightning_symmetry.discovery import Discovery
+    from lightning_symmetry.discovery import Discovery, discover, name_algebra
     from lightning_symmetry.nn import Symmetrized, symmetrize
     from lightning_symmetry.symmetrization import average, conjugate, lie_derivative
     from lightning_symmetry.symmetry import Symmetry
@@ -33,7 +33,9 @@ __all__ = [
     "SymmetryMonitor",
     "average",
     "conjugate",
+    "discover",
     "lie_derivative",
+    "name_algebra",
     "symmetrize",
 ]
 
@@ -48,7 +50,9 @@ _HOMES = {
     "SymmetryMonitor": "callbacks",
     "average": "symmetrization",
     "conjugate": "symmetrization",
+    "discover": "discovery",
     "lie_derivative": "symmetrization",
+    "name_algebra": "discovery",
     "symmetrize": "nn",
 }
 

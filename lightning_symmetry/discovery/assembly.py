@@ -189,6 +189,13 @@ def compare_to_truth(
         known, affine = truth, truth.shape[-1] == (group.dim or 0) + 1
     else:
         known_group = copy.deepcopy(truth.group if isinstance(truth, Symmetry) else truth)
+        times = (known_group.dim or len(known_group.coefficients()[0])) if known_group.linear else 0
+        if group.linear and not (group.affine or known_group.affine) and group.dim and times > group.dim:
+            # one matrix for every vector of a state is a block-diagonal one of the whole state
+            copies = torch.eye(times // group.dim, dtype=directions.dtype)
+            if times % group.dim == 0:
+                whole = torch.stack([torch.kron(copies, one) for one in directions])
+                return compare_to_truth(_directions(whole), known_group, known_group.coefficients())
         try:
             known_group.bind(group.dim)
         except DimensionMismatch as error:

@@ -231,7 +231,7 @@ def judge(
 def _residuals(
     f: Map, x: Any, y: Any, symmetry: Symmetry, group: Group, t: Tensor, scales: dict[str, Tensor]
 ) -> Tensor:
-    """Relative squared residual of each of T elements, summed over samples, averaged over the output's tensors: (T,)."""
+    """Relative squared residual of T elements, summed over samples, averaged over the output's tensors: (T,)."""
     rows, count, samples = Rows.of(x), len(t), len(symmetry.leading(x))
     if count > 1:
         x, y = repeat_rows(x, samples, count), repeat_rows(y, samples, count)

@@ -14,19 +14,27 @@ from lightning_symmetry.actions import Representation
 from lightning_symmetry.differentiation import Map
 from lightning_symmetry.discovery.assembly import compare_to_truth, make_canonical
 from lightning_symmetry.discovery.discovery import Discovery, GeneratorEvidence
-from lightning_symmetry.discovery.evidence import GeneratorVerdict, Verdict, measure_violation, random_violation
+from lightning_symmetry.discovery.evidence import (
+    RANDOM_DIRECTIONS,
+    GeneratorVerdict,
+    Verdict,
+    measure_violation,
+    random_violation,
+)
 from lightning_symmetry.discovery.formulas import name_found_one
 from lightning_symmetry.discovery.gram import GeneratorGram
 from lightning_symmetry.discovery.solution import Solution
 from lightning_symmetry.discovery.spectrum import Spectrum
 from lightning_symmetry.functional.spans import lie_closure_residual
 from lightning_symmetry.groups import Group
-from lightning_symmetry.paths import get_leaf
+from lightning_symmetry.paths import find_leaves, get_leaf, replace_leaves
+from lightning_symmetry.rows import Rows
 from lightning_symmetry.samplers import Uniform
 from lightning_symmetry.symmetry import Symmetry
 
 # Coefficients that are smaller, relative to the largest of a generator, are errors of the fit.
 _SPAN = 1e-3
+_FEW, _FEW_DIRECTIONS = 64, 2
 # An invariance plus something else is none, so that invariances come first and stay as they are.
 _ORDER = {"invariance": 0, "equivariance": 2}
 
@@ -159,13 +167,22 @@ def _build(symmetry: Symmetry, coefficients: Tensor, weights: dict[str, Tensor])
 
 
 def _check_finite(f: Map, x: Any, found: Symmetry, symmetry: Symmetry) -> tuple[list[float], float | None]:
-    """Violations of the finite transformations, and of random ones; NaN where they cannot be made."""
+    """Violations of the finite transformations, and of random ones where these can be made."""
     if not found.group.count:
         return [], None
-    control = (
-        None if any(isinstance(a, Representation) for _, a in found.output.moving) else random_violation(f, x, symmetry)
-    )
-    return measure_violation(f, x, found).tolist(), control
+    learnt = any(isinstance(action, Representation) for _, action in found.output.moving)
+    directions = RANDOM_DIRECTIONS
+    if not found.group.linear:
+        # flows are integrated: few samples and controls tell as much
+        rows, directions = len(symmetry.leading(x)), _FEW_DIRECTIONS
+        cut = {p: leaf[:_FEW] for p, leaf in find_leaves(x).items() if leaf.ndim and len(leaf) == rows}
+        x = x if Rows.of(x).are_ragged else replace_leaves(x, cut)
+    control = None if learnt else random_violation(f, x, symmetry, directions)
+    violations = measure_violation(f, x, found)
+    if control and any(action.mixes_units for _, action in found.input.moving):
+        # a residual vanishes on solutions: it has no spread of its own, but random directions give it one
+        violations, control = violations / control, 1.0
+    return violations.tolist(), control
 
 
 def _pointwise_rank(found: Symmetry, x: Any) -> int:

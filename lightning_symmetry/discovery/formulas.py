@@ -11,11 +11,11 @@ from lightning_symmetry.symmetry import Symmetry
 
 # Terms that are smaller, relative to the largest, are errors of the fit.
 SMALL = 0.02
-_MOST_TERMS = 6
+_MOST_TERMS = 4
 
 
 def name_found_one(generator: Tensor, symmetry: Symmetry) -> Naming:
-    """Name a generator that was read out of a network; by its formula where no name fits, or where x, y, z would mislead.
+    """Name a generator that was read out; by its formula where no name fits, or where x, y, z would mislead.
 
     Args:
         generator: Shaped as those of the symmetry's group.
@@ -27,9 +27,12 @@ def name_found_one(generator: Tensor, symmetry: Symmetry) -> Naming:
     naming = name_in(symmetry.group, generator)
     if naming.name != MIXED and name_coordinates(symmetry) is None:
         return naming
-    formula = write_field(generator, symmetry, SMALL / 2 * float(generator.abs().max()))
-    terms = formula.split(" d/d")
-    return Naming(formula if len(terms) <= _MOST_TERMS + 1 else naming.name, naming.cosine)
+    largest = float(generator.abs().max())
+    for share in (SMALL, 0.05, 0.1, 0.2):
+        formula = write_field(generator, symmetry, share / 2 * largest)
+        if formula.count("d/d") <= _MOST_TERMS:
+            return Naming(formula, naming.cosine)
+    return Naming(MIXED, naming.cosine)
 
 
 def name_coordinates(symmetry: Symmetry) -> list[str] | None:

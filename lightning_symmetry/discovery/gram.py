@@ -237,7 +237,7 @@ class GeneratorGram(Metric):
 
     def _square(self, part: Rowed, fold: Tensor, weights: Tensor | None = None) -> Tensor:
         """Sum the outer products of rows, fold by fold: (F, P, P)."""
-        size, width = len(part.rows) // len(fold), part.rows.shape[1]
+        size, width = len(part.rows) // max(len(fold), 1), part.rows.shape[1]
         samples = torch.arange(len(fold), device=fold.device).repeat_interleave(size)
         if size >= width and torch.equal(part.owner, samples):
             # samples of many rows each

@@ -41,8 +41,8 @@ def conclude(spectrum: Spectrum, verdict: str, names: Sequence[str]) -> str:
     gap = "" if spectrum.gap is None else f"; the next direction is {min(spectrum.gap, 9999):.3g} times less symmetric"
     verb = "holds" if spectrum.declared == 1 else "hold"
     return (
-        f"symmetric: {spectrum.declared} of {total} directions {verb}: {told}{f' and {more} more' if more > 0 else ''}; "
-        f"defects up to {worst.defect:.2g} (95% bound {worst.upper:.2g}, asked {spectrum.delta:g}){gap}."
+        f"symmetric: {spectrum.declared} of {total} directions {verb}: {told}"
+        f"{f' and {more} more' if more > 0 else ''}; defects up to {worst.defect:.2g} (95% bound {worst.upper:.2g}, asked {spectrum.delta:g}){gap}."
     )
 
 
@@ -85,13 +85,13 @@ def describe(spectrum: Spectrum, generators: Sequence[Any], algebra: Any, cosine
             lines.append(f"generator {g.index}: {g.name}{kind}, finite error {max(g.violation, 0) ** 0.5:.2g}")
     if spectrum.pointwise_rank is not None:
         lines.append(
-            f"pointwise rank {spectrum.pointwise_rank}; {spectrum.multiples} further null directions are functions times "
-            "these and say nothing new"
+            f"pointwise rank {spectrum.pointwise_rank}; {spectrum.multiples} further null directions are functions "
+            "times these and say nothing new"
         )
     if spectrum.unidentifiable or spectrum.dead_outputs:
         lines.append(
-            f"left out: {spectrum.unidentifiable} directions that move nothing on these data, {spectrum.dead_outputs} of "
-            "the output that are never reached"
+            f"left out: {spectrum.unidentifiable} directions that move nothing on these data, "
+            f"{spectrum.dead_outputs} of the output that are never reached"
         )
     if algebra is not None and spectrum.declared > 1:
         lines.append(f"algebra: {algebra.name} ({algebra.closure:.1%} of the brackets leave the span)")

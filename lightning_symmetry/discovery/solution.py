@@ -385,8 +385,8 @@ def _warn(spectrum: Spectrum) -> list[str]:
     notes = []
     if spectrum.unidentifiable:
         notes.append(
-            f"{spectrum.unidentifiable} directions move nothing on these data and cannot be told: the data lie in a part "
-            "of the space. Nothing is claimed outside of it."
+            f"{spectrum.unidentifiable} directions move nothing on these data and cannot be told: the data lie in a "
+            "part of the space. Nothing is claimed outside of it."
         )
     if spectrum.dead_outputs:
         notes.append(f"{spectrum.dead_outputs} directions of the output are never reached and were left out.")

@@ -162,7 +162,9 @@ def write_equations(f: Map, x: Any, symmetry: Symmetry, backend: str = "auto", s
     tangents = input_tangents(x, symmetry)
     if not is_pictorial(symmetry):
         warps = {}
-    elif isinstance(symmetry.group, Affine) and all(isinstance(action, GridAction) for _, action in symmetry.input.moving):
+    elif isinstance(symmetry.group, Affine) and all(
+        isinstance(action, GridAction) for _, action in symmetry.input.moving
+    ):
         # the candidates are the warps themselves
         warps = tangents
     else:
@@ -171,8 +173,9 @@ def write_equations(f: Map, x: Any, symmetry: Symmetry, backend: str = "auto", s
 
 
 def reference_warps(x: Any, symmetry: Symmetry) -> dict[str, Tensor]:
-    """Derivatives of images along all six affine warps: what candidates are measured against, since white noise is no
-    picture; parts that are no images rest.
+    """Differentiate images along all six affine warps, which candidates are measured against.
+
+    White noise, the reference elsewhere, is no picture. Parts that are no images rest.
     """
     warps = {}
     for path, action in symmetry.input.moving:

@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_symmetry.actions import Image
+from lightning_symmetry.data import KdVJets
 from lightning_symmetry.discovery import Discovery, GeneratorGram, discover, read_generators
 from lightning_symmetry.exceptions import ActionMismatch, InvalidSetting
+from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.functional.spans import principal_cosines
 from lightning_symmetry.groups import SO, Group, PolynomialField
 from lightning_symmetry.groups import by_name as group_by_name
@@ -214,6 +215,16 @@ def test_the_heat_equation_has_eight() -> None:
         for axis, factors, value in terms:
             field[axis, place[factors]] = value
     assert_spans(found, truth, 1e-10)
+
+
+def test_korteweg_and_de_vries_have_four() -> None:
+    data = KdVJets(double=True)
+    found = discover(data.residual, data.draw(Rng(0), 512), "polynomials(2) on jet('t x', 'u', 3) -> scalar",
+                     delta=0.01, truth=data.truth())  # fmt: skip
+    assert found.spectrum.declared == 4 and found.cosine > 1 - 1e-10
+    names = sorted(g.name for g in found.generators)
+    assert names == ["d/dt", "d/dx", "t d/dt - 2/3 u d/du + 1/3 x d/dx", "t d/dx + d/du"]
+    assert found.algebra.name == "solvable of dimension 4, derived 3"
 
 
 # ---------------------------------------------------------------- images, classes, graphs
@@ -475,7 +486,3 @@ def test_reading_with_another_bound_needs_no_second_pass() -> None:
     gram.update(f, x)
     strict, loose = (read_generators(gram, f, x, delta).spectrum.declared for delta in (0.01, 0.2))
     assert (strict, loose) == (0, 1)
-
-
-def test_image_actions_are_found_by_their_class() -> None:
-    assert Image().sentence == "image"

@@ -61,7 +61,7 @@ def liegan(
     an identity penalty that fades out, since it would bend the element.
 
     The rates and the discriminator's width differ from the published 1e-3, 2e-4 and 512: with these, two bodies take
-    2500 batches of 64 instead of more than 4000 three times as dear.
+    1000 batches of 64 instead of more than 4000 that are three times as dear.
 
     Args:
         symmetry: A sentence with a learned group, or an object.

@@ -31,8 +31,8 @@ class Discriminator(nn.Module):
     that jumps (measured on seven sectors, shifted by half of one: AUC 0.50 without after 4000 batches, 0.97 with).
 
     Args:
-        hidden: Widths of the hidden layers; published are 512, 512, which learn no better here and take three times as
-            long.
+        hidden: Widths of the hidden layers; published are 512, 512, which learnt two bodies more slowly and took three
+            times as long.
         embedding: Length of a label's embedding.
         frequencies: Number of random projections.
         bandwidth: Standard deviation of their entries, in standard deviations of the data.
