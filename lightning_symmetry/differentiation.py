@@ -85,6 +85,8 @@ def differentiate(
     for name in [*order, "difference"]:
         try:
             return _run(name, f, x, tangents, step, ragged)
+        except torch.OutOfMemoryError:
+            raise
         except (NotImplementedError, RuntimeError) as error:
             # a mistake of the map itself fails without derivatives too, and comes out as it is
             failure = error
@@ -156,6 +158,7 @@ def _evaluator(f: Map, x: Any, layout: list[Any]) -> Callable[[dict[str, Tensor]
 def _push(f: Map, x: Any, directions: dict[str, Tensor], step: float | None, ragged: bool) -> Slopes:
     """Differentiate along directions (R, k, ...), forwards."""
     layout: list[Any] = []
+    shared: Any = (None, 1)
 
     def push(x: Any, directions: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         points = {path: get_leaf(x, path) for path in directions}
@@ -165,7 +168,7 @@ def _push(f: Map, x: Any, directions: dict[str, Tensor], step: float | None, rag
     with sdpa_kernel(SDPBackend.MATH):
         try:
             # one forward for all directions
-            values, slopes = torch.func.vmap(lambda d: push(x, d), in_dims=1, out_dims=(None, 1))(directions)
+            values, slopes = torch.func.vmap(lambda d: push(x, d), in_dims=1, out_dims=shared)(directions)
         except RuntimeError:
             # what cannot be vectorised, such as drawing noise, needs a forward for each direction
             slopes = _repeat(lambda x, d: push(x, d)[1], x, directions, ragged)
@@ -237,6 +240,8 @@ class Pullback:
             self.points = {path: get_leaf(plain, path).detach().requires_grad_() for path in paths}
             self.layout = f(replace_leaves(plain, self.points))
         self._answers = {p: y for p, y in find_leaves(self.layout).items() if y.is_floating_point() and y.ndim}
+        if self._answers and not any(y.requires_grad for y in self._answers.values()):
+            raise RuntimeError("the answer has no gradient: it was detached, or made under no_grad")
         self.values = {path: answer.detach() for path, answer in self._answers.items()}
 
     def pull(self, cotangents: Mapping[str, Tensor]) -> dict[str, Tensor]:

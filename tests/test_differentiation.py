@@ -117,6 +117,42 @@ def test_long_rows_take_turns(
     torch.testing.assert_close(differentiate(net, x, {"": directions}, backend).slopes[""], at_once)
 
 
+def test_all_directions_share_one_forward(net: nn.Module, x: Tensor, directions: Tensor) -> None:
+    sizes: list[int] = []
+
+    def f(x: Tensor) -> Tensor:
+        sizes.append(len(x))
+        return net(x)
+
+    differentiate(f, x, {"": directions}, "jvp")
+    assert sizes == [len(x)]
+    sizes.clear()
+    differentiate(f, x, {"": directions}, "difference")
+    assert sorted(sizes) == [len(x), *[len(x) * directions.shape[1]] * 2]
+
+
+def test_maps_that_cannot_be_vectorised_are_differentiated(net: nn.Module, x: Tensor, directions: Tensor) -> None:
+    def noisy(x: Tensor) -> Tensor:
+        return net(x) + 0 * torch.zeros(len(x), 2, dtype=x.dtype).normal_()
+
+    found = differentiate(noisy, x, {"": directions}, "jvp")
+    torch.testing.assert_close(found.slopes[""], differentiate(net, x, {"": directions}, "jvp").slopes[""])
+    torch.testing.assert_close(found.values[""], net(x))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_maps_may_write_in_place_and_select_by_content(x: Tensor, directions: Tensor, backend: str) -> None:
+    def f(x: Tensor) -> Tensor:
+        out = torch.zeros(len(x), 2, dtype=x.dtype)
+        out[:, 0] = x.square().sum(1)
+        out[:, 1] = torch.where(x[:, 0] > 0, 3 * x[:, 1], x[:, 2]).relu_() if float(x.sum()) < 1e9 else x[:, 0]
+        return out
+
+    found = differentiate(f, x, {"": directions}, backend).slopes[""]
+    oracle = torch.stack([torch.autograd.functional.jacobian(lambda r: f(r[None])[0], row) for row in x])
+    torch.testing.assert_close(found, torch.einsum("bmd,bkd->bkm", oracle, directions), atol=1e-6, rtol=1e-6)
+
+
 def test_a_pullback_is_the_transpose(net: nn.Module, x: Tensor, directions: Tensor) -> None:
     back = Pullback(net, x, [""])
     z = torch.randn(5, 2, dtype=torch.float64)

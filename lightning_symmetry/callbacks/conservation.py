@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, final
 
 import torch
@@ -36,7 +37,7 @@ class ConservationCheck(Callback):
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Ask for trajectories before training time is spent."""
-        if not callable(getattr(getattr(trainer, "datamodule", None), "trajectories", None)):
+        if stage != "predict" and not callable(getattr(getattr(trainer, "datamodule", None), "trajectories", None)):
             raise InvalidSetting(
                 got="a data module without trajectories()",
                 expected="one that gives states in time, (B, T, 2n), as TwoBody does",
@@ -58,6 +59,9 @@ class ConservationCheck(Callback):
 
     def _check(self, trainer: Any, pl_module: Any) -> None:
         found: list[Discovery] = [d for c in trainer.callbacks for d in getattr(c, "discoveries", [])]
+        if self.name is not None and found and self.name not in {d.name for d in found}:
+            known = ", ".join(sorted({d.name for d in found}))
+            raise InvalidSetting(f"name={self.name!r}", f"one of {known}", "Correct the name, or leave it out.")
         chosen = [d for d in found if d.accepted and self.name in (None, d.name)]
         if not chosen:
             return
@@ -67,9 +71,9 @@ class ConservationCheck(Callback):
             for discovery in chosen:
                 charges = charges_of(discovery.symmetry, states.shape[-1])
                 drifts = [check_drift(c, states, getattr(data, "energy", None)) for c in charges if c]
-                metrics = {"charges": float(len(drifts))}
-                if drifts:
-                    metrics["drift"] = max(d.charge / d.random for d in drifts)
+                # what nothing is conserved of drifts as far as can be
+                worst = max((d.charge / max(d.random, 1e-300) for d in drifts), default=math.inf)
+                metrics = {"charges": float(len(drifts)), "drift": worst}
                 names = {f"symmetry/{discovery.name}/{key}": torch.tensor(value) for key, value in metrics.items()}
                 trainer.callback_metrics.update(names)
                 lines = iter(drifts)

@@ -8,7 +8,6 @@ from typing import Any, final
 import torch
 import torch.distributed as dist
 
-from lightning_symmetry.callbacks.candidates import suggest_symmetry, widen_group
 from lightning_symmetry.callbacks.printing import printing
 from lightning_symmetry.callbacks.refusals import refuse_same_folder, refuse_unwritable
 from lightning_symmetry.callbacks.reservoir import Reservoir
@@ -16,7 +15,9 @@ from lightning_symmetry.callbacks.site import Site
 from lightning_symmetry.callbacks.tap import Tap
 from lightning_symmetry.callbacks.watch import copy_input, evaluating
 from lightning_symmetry.callbacks.watching import WatchingCallback
+from lightning_symmetry.differentiation import BACKENDS
 from lightning_symmetry.discovery import Discovery, GeneratorGram, read_generators
+from lightning_symmetry.discovery.candidates import suggest_symmetry, widen_group
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.distributed import is_distributed, sum_over_ranks
 from lightning_symmetry.paths import find_leaves, replace_leaves
@@ -82,8 +83,10 @@ class GeneratorExtraction(WatchingCallback):
                 expected="at least 1, and more only where several validations are read",
                 remedy="Set when='validation' to read every n-th validation.",
             )
-        if not 0 < delta < 1:
-            raise InvalidSetting(f"delta={delta}", "a number in (0, 1)", "1 is what a random direction has; try 0.1.")
+        if isinstance(delta, bool) or not isinstance(delta, (int, float)) or not 0 < delta < 1:
+            raise InvalidSetting(f"delta={delta!r}", "a number in (0, 1)", "1 is what a random direction has; try 0.1.")
+        if backend not in BACKENDS:
+            raise InvalidSetting(f"backend={backend!r}", f"one of {', '.join(BACKENDS)}", "Use 'auto'.")
         super().__init__(symmetries, module, name)
         self.when, self.every_n, self.delta = when, every_n, delta
         self.backend = backend

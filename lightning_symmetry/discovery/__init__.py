@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lightning_symmetry.discovery.algebra import name_algebra
 from lightning_symmetry.discovery.assembly import assemble
-from lightning_symmetry.discovery.discover import discover
+from lightning_symmetry.discovery.search import discover
 from lightning_symmetry.discovery.discovery import Discovery, GeneratorEvidence
 from lightning_symmetry.discovery.drift import Drift, check_drift
 from lightning_symmetry.discovery.evidence import (

@@ -15,7 +15,9 @@ from lightning_symmetry.differentiation import Map
 from lightning_symmetry.discovery.assembly import compare_to_truth, make_canonical
 from lightning_symmetry.discovery.discovery import Discovery, GeneratorEvidence
 from lightning_symmetry.discovery.evidence import (
+    LARGEST_CONTROL,
     RANDOM_DIRECTIONS,
+    REFUSED_SHARE,
     GeneratorVerdict,
     Verdict,
     measure_violation,
@@ -90,6 +92,8 @@ def read_generators(
         )
         for k in range(len(coefficients))
     )
+    doubts = [f"generator {g.index} ({g.name})" for g in evidence if spectrum.declared and _fails_when_finite(g)]
+    doubted = [f"{one} holds for small steps, but not for finite ones: look for borders and kinks." for one in doubts]
     declared = coefficients if spectrum.declared else coefficients[:0]
     sizes = coefficients.flatten(1).norm(dim=1).clamp_min(1e-30).view(-1, 1, 1)
     cosine, remark = compare_to_truth(coefficients / sizes, symmetry.group, truth)
@@ -106,9 +110,15 @@ def read_generators(
         closure=lie_closure_residual(declared) if spectrum.declared and symmetry.group.linear else None,
         cosine=cosine,
         held_out=held_out,
-        notes=(*remark, *solution.notes),
+        notes=(*remark, *gram.notes, *doubted, *solution.notes),
         spectrum=dataclasses.replace(spectrum, pointwise_rank=rank),
     )
+
+
+def _fails_when_finite(evidence: GeneratorEvidence) -> bool:
+    """Whether a generator does as badly as a random one once it is followed for a finite time."""
+    control = min(evidence.random_violation or LARGEST_CONTROL, LARGEST_CONTROL)
+    return evidence.violation > REFUSED_SHARE * control
 
 
 def _judge(spectrum: Spectrum) -> Verdict:

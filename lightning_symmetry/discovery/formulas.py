@@ -12,6 +12,8 @@ from lightning_symmetry.symmetry import Symmetry
 # Terms that are smaller, relative to the largest, are errors of the fit.
 SMALL = 0.02
 _MOST_TERMS = 4
+# A name that leaves more out would hide, for example, along which ellipses something turns.
+_NAMED = 0.998
 
 
 def name_found_one(generator: Tensor, symmetry: Symmetry) -> Naming:
@@ -25,14 +27,14 @@ def name_found_one(generator: Tensor, symmetry: Symmetry) -> Naming:
         The name, and how well it fits.
     """
     naming = name_in(symmetry.group, generator)
-    if naming.name != MIXED and name_coordinates(symmetry) is None:
+    if naming.name != MIXED and naming.cosine >= _NAMED and name_coordinates(symmetry) is None:
         return naming
     largest = float(generator.abs().max())
     for share in (SMALL, 0.05, 0.1, 0.2):
         formula = write_field(generator, symmetry, share / 2 * largest)
         if formula.count("d/d") <= _MOST_TERMS:
             return Naming(formula, naming.cosine)
-    return Naming(MIXED, naming.cosine)
+    return naming
 
 
 def name_coordinates(symmetry: Symmetry) -> list[str] | None:

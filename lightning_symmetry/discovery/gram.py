@@ -11,6 +11,8 @@ from torch import distributed as dist
 from torchmetrics import Metric
 
 from lightning_symmetry.differentiation import BACKENDS, Map
+from lightning_symmetry.discovery.candidates import widen_group
+from lightning_symmetry.discovery.doubts import question
 from lightning_symmetry.discovery.solution import Solution, Sums, solve
 from lightning_symmetry.discovery.system import (
     Equations,
@@ -22,7 +24,7 @@ from lightning_symmetry.discovery.system import (
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.distributed import is_distributed
 from lightning_symmetry.functional.hashing import mix_bits
-from lightning_symmetry.paths import get_leaf
+from lightning_symmetry.paths import find_leaves, get_leaf
 from lightning_symmetry.symmetry import Symmetry
 
 FOLDS = 16
@@ -37,7 +39,8 @@ class GeneratorGram(Metric):
     number of processes, up to rounding (the null, which pairs samples of one batch, does).
 
     Args:
-        symmetry: Group of candidates and how it acts; a sentence or whatever `Symmetry.of` accepts.
+        symmetry: Group of candidates and how it acts; a sentence or whatever `Symmetry.of` accepts. In place of a group
+            that would be learnt, all that it could become are the candidates.
         backend: "auto", "jvp", "vjp" or "difference", see `differentiate`.
         folds: Of the jackknife.
         null: Whether to measure what derivatives paired with other samples show.
@@ -63,7 +66,7 @@ class GeneratorGram(Metric):
 
     higher_is_better = None
     is_differentiable = False
-    full_state_update = False
+    full_state_update = True
 
     def __init__(
         self,
@@ -80,12 +83,13 @@ class GeneratorGram(Metric):
             raise InvalidSetting(f"backend={backend!r}", f"one of {', '.join(BACKENDS)}", "Use 'auto'.")
         if folds < 4:
             raise InvalidSetting(f"folds={folds}", "at least 4", "Use the default, 16.")
-        self.symmetry = Symmetry.of(symmetry)
+        self.symmetry = widen_group(Symmetry.of(symmetry))
         self.folds, self.null, self.sketch = folds, null, sketch
         self.backend, self.delta = backend, delta
         self.layout: dict[str, tuple[int, ...]] = {}
         self.exact = False
         self._used = backend
+        self.notes: tuple[str, ...] = ()
         self.sums: Tensor
         self.add_state("sums", torch.zeros(0, dtype=torch.float64), dist_reduce_fx="sum")
 
@@ -101,6 +105,8 @@ class GeneratorGram(Metric):
             AmbiguousPath, ActionMismatch, DimensionMismatch: They do not fit the symmetry.
         """
         symmetry = self.symmetry
+        if any(leaf.ndim and not len(leaf) for leaf in find_leaves(x).values()):
+            return
         symmetry.bind(x)
         if not symmetry.group.count:
             raise InvalidSetting(
@@ -117,6 +123,8 @@ class GeneratorGram(Metric):
                     remedy="Clean the data; a symmetry cannot be read from it.",
                 )
         f = symmetry.lift(f)
+        if not self.sums.numel():
+            self.notes = question(f, x, symmetry, self._used)
         equations = write_equations(f, x, symmetry, self._used, self.sketch)
         self._used = equations.backend
         found = self._collect(equations, "")
@@ -215,6 +223,9 @@ class GeneratorGram(Metric):
             found["inputs"] = torch.stack(weighted, 1).unflatten(1, size)
         if prefix:
             return {prefix + name: part for name, part in found.items()}
+        count = directions[0].rows.shape[1]
+        pushed = [(a.system.rows + a.moved.rows)[:, :count] for a in answers]
+        found["pushed"] = torch.stack([rows.mT @ rows for rows in pushed])
         found["samples"] = torch.bincount(fold, minlength=self.folds).double()
         found["points"] = torch.stack([_moments(p.rows) for p in equations.points])
         found["answers"] = torch.stack([_moments(a.values) for a in answers])

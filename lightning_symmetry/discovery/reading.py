@@ -29,6 +29,11 @@ def conclude(spectrum: Spectrum, verdict: str, names: Sequence[str]) -> str:
     total = len(spectrum.directions)
     if not spectrum.declared:
         best = spectrum.directions[0]
+        if best.upper <= spectrum.delta:
+            return (
+                f"undecided: what looks symmetric on one half of the data (defect {best.defect:.2g}) does not on the "
+                f"other: {spectrum.samples} samples are too few, or too much alike, for {total} directions."
+            )
         near = f"the nearest, {names[0]}," if names else "the nearest"
         least = "" if not spectrum.null else f", derivatives paired at random reach {spectrum.null[0]:.2g}"
         return (
@@ -40,9 +45,10 @@ def conclude(spectrum: Spectrum, verdict: str, names: Sequence[str]) -> str:
     more = len(set(names)) - _MOST_NAMES
     gap = "" if spectrum.gap is None else f"; the next direction is {min(spectrum.gap, 9999):.3g} times less symmetric"
     verb = "holds" if spectrum.declared == 1 else "hold"
+    also = f" and {more} more" if more > 0 else ""
     return (
-        f"symmetric: {spectrum.declared} of {total} directions {verb}: {told}"
-        f"{f' and {more} more' if more > 0 else ''}; defects up to {worst.defect:.2g} (95% bound {worst.upper:.2g}, asked {spectrum.delta:g}){gap}."
+        f"symmetric: {spectrum.declared} of {total} directions {verb}: {told}{also}; defects up to "
+        f"{worst.defect:.2g} (95% bound {worst.upper:.2g}, asked {spectrum.delta:g}){gap}."
     )
 
 
@@ -56,7 +62,7 @@ def lay_out(spectrum: Spectrum, generators: Sequence[Any]) -> tuple[list[str], l
     Returns:
         The header, and one row a direction: those that were declared and a few more.
     """
-    header = ["direction", "kind", "defect", "95% interval", "upper bound", "at random", "verdict"]
+    header = ["direction", "kind", "defect", "95% interval", "upper bound", "two-term", "at random", "verdict"]
     rows = []
     shown = min(spectrum.declared + _MORE, len(spectrum.directions), _MOST_ROWS)
     for i, one in enumerate(spectrum.directions[:shown]):
@@ -65,7 +71,8 @@ def lay_out(spectrum: Spectrum, generators: Sequence[Any]) -> tuple[list[str], l
         verdict = "accepted" if holds else "violated" if one.low > spectrum.delta else "undecided"
         interval = f"{one.low:.3g} to {one.high:.3g}"
         kind = one.label if holds else "-"
-        rows.append([str(i), kind, f"{one.defect:.3g}", interval, f"{one.upper:.3g}", null, verdict])
+        two = "-" if one.two_term is None else f"{one.two_term:.3g}"
+        rows.append([str(i), kind, f"{one.defect:.3g}", interval, f"{one.upper:.3g}", two, null, verdict])
     return header, rows
 
 

@@ -32,7 +32,11 @@ TOLERANCES = {True: 1e-10, False: 1e-6}
 CONSTANT, SATURATED = 1e-6, 1e-6
 # A direction that lies inside a span up to one hundredth of its square is in it.
 INSIDE = 0.01
+# A change of an answer by this share of its size is rounding.
+ROUNDING = {True: 1e-12, False: 1e-7}
 FLOW = "the flow itself"
+# Defects below this are rounding.
+EXACT = 1e-6
 NAMED, NAMED_AT_LEAST = 3.0, 1e-3
 
 
@@ -65,7 +69,6 @@ class Solution:
     Args:
         spectrum: Defects, intervals, labels and counts.
         vectors: (P, r) coefficients of every direction of the spectrum: the first K rows belong to the group.
-        labels: Of the declared directions.
         notes: Sentences on what the numbers do not say.
     """
 
@@ -86,6 +89,7 @@ class _Problem:
     gram: Tensor
     metric: Tensor
     moved: Tensor
+    pushed: Tensor
     inputs: Whitened
     outputs: Whitened
     count: int
@@ -175,7 +179,13 @@ def _pose(sums: Sums, prefix: str) -> _Problem:
     metric[:, count:, count:] = moved[:, count:, count:]
     whole, tolerance = metric.sum(0), TOLERANCES[sums.exact]
     return _Problem(
-        gram, metric, moved, whiten(whole[:count, :count], tolerance), whiten(whole[count:, count:], tolerance), count
+        gram,
+        metric,
+        moved,
+        torch.einsum("l,lpq->pq", weights, sums.parts["pushed"]),
+        whiten(whole[:count, :count], tolerance),
+        whiten(whole[count:, count:], tolerance),
+        count,
     )
 
 
@@ -199,11 +209,14 @@ def _refuse(sums: Sums, problem: _Problem) -> str:
                 "the class probabilities are 0 or 1 up to rounding, so that nothing moves them: give logits of a lower "
                 "confidence (divide them by a temperature), or declare the output as scalar to compare the logits"
             )
-    size = (parts["answers"][:, 2] / parts["answers"][:, 0].clamp_min(1)).sqrt()
-    power = (parts["points"][:, 2] / parts["points"][:, 0].clamp_min(1)).clamp_min(1e-300)
+    counts = parts["answers"][:, 0].clamp_min(1)
+    power = parts["answers"][:, 2] / counts
+    spread = (power - (parts["answers"][:, 1] / counts).square()).clamp_min(0)
+    least = torch.maximum(CONSTANT**2 * spread, ROUNDING[sums.exact] ** 2 * power)
+    lengths = (parts["points"][:, 2] / parts["points"][:, 0].clamp_min(1)).clamp_min(1e-300)
     dimension = parts["points"][:, 0].sum() / max(sums.samples, 1)
-    gain = (parts["gains"] * power).sum(1).div(max(sums.samples, 1)).mul(dimension).sqrt()
-    if not bool((gain > CONSTANT * size).any()) or float(gain.max()) == 0:
+    gain = (parts["gains"] * lengths).sum(1).div(max(sums.samples, 1)).mul(dimension)
+    if not bool((gain > least).any()) or float(gain.max()) == 0:
         return "the map gives the same answer whatever the input, so that everything is a symmetry of it"
     if not problem.inputs.basis.shape[1]:
         return "no candidate moves anything on these data: they lie where all of them vanish"
@@ -234,10 +247,9 @@ def _measure(problem: _Problem, vectors: Tensor) -> Pencil:
 
 
 def _two_term(problem: _Problem, v: Tensor) -> float | None:
-    """Defect relative to how far input and output really move; None where neither does."""
+    """Defect relative to how far input and output really move the answer; None where the output rests."""
     gram, moved = (float(v @ part.sum(0) @ v) for part in (problem.gram, problem.moved))
-    # |J zeta| = |M theta + omega|, bounded from both sides by the triangle inequality
-    pushed = (math.sqrt(max(gram, 0)) + math.sqrt(max(moved, 0))) ** 2
+    pushed = float(v[: problem.count] @ problem.pushed @ v[: problem.count])
     if moved <= INVARIANCE**2 * float(v @ problem.metric.sum(0) @ v):
         return None
     return math.sqrt(max(gram, 0) / (pushed + moved))
@@ -351,7 +363,7 @@ def _euler(problem: _Problem, symmetry: Symmetry, chosen: Tensor, metric: Tensor
     """Look for homogeneity: the scaling of the input with a power of the output."""
     group, count = symmetry.group, problem.count
     candidates = group.coefficients().detach().to("cpu", torch.float64)
-    if group.part("space") is not group or group.dim is None or sums_translate(symmetry):
+    if group.part("space") is not group or group.dim is None or _translates(symmetry):
         return None
     target = torch.zeros_like(candidates[0])
     target[: group.dim, : group.dim] = torch.eye(group.dim, dtype=torch.float64)
@@ -376,7 +388,7 @@ def _euler(problem: _Problem, symmetry: Symmetry, chosen: Tensor, metric: Tensor
     return vector, f"homogeneity of degree {whole if abs(power - whole) < 0.02 else format(power, '.2f')}"
 
 
-def sums_translate(symmetry: Symmetry) -> bool:
+def _translates(symmetry: Symmetry) -> bool:
     """Whether the input is positions that may be translated, for which scaling about the origin says little."""
     return symmetry.group.affine and symmetry.group.linear
 
@@ -390,6 +402,13 @@ def _warn(spectrum: Spectrum) -> list[str]:
         )
     if spectrum.dead_outputs:
         notes.append(f"{spectrum.dead_outputs} directions of the output are never reached and were left out.")
+    if spectrum.declared and len(spectrum.null) >= spectrum.declared:
+        worst, chance = spectrum.directions[spectrum.declared - 1].defect, spectrum.null[spectrum.declared - 1]
+        if EXACT < chance < 2 * worst:
+            notes.append(
+                f"Derivatives that belong to other samples reach {chance:.2g}, no worse than the {worst:.2g} of what "
+                "was declared: on these data chance does as well. Bring the inputs to one scale, or lower delta."
+            )
     if spectrum.gap is not None and spectrum.gap < 3:
         notes.append(
             f"The first direction that was not declared is only {spectrum.gap:.1f} times less symmetric than the last "

@@ -23,8 +23,8 @@ class Direction:
         high: Upper end of its 95 % interval.
         upper: One-sided 95 % bound, which decides.
         label: "equivariance", "invariance", or "homogeneity of degree p".
-        finite: Relative error of the finite transformation; None for directions that were not declared.
-        two_term: Defect relative to what the direction does to input and output alone; None for invariances.
+        two_term: Defect relative to how far the moved input and the moved output change the answer, each for itself;
+            None for invariances.
     """
 
     defect: float
@@ -32,7 +32,6 @@ class Direction:
     high: float
     upper: float
     label: str = "equivariance"
-    finite: float | None = None
     two_term: float | None = None
 
 

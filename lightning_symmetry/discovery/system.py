@@ -321,6 +321,12 @@ class _Sketched:
 
     def read(self, path: str, action: Action | None, y: Tensor, owner: Tensor) -> Any:
         """Give the pushed candidates (N, K, m), the gains (B, U), and how motions (N, R, ...) are compared."""
+        if isinstance(action, Label) and y.ndim > 2:
+            raise InvalidSetting(
+                got=f"sketch={self.sketch} for a map of classes, {tuple(y.shape)}",
+                expected="sketch=0, or one prediction a sample",
+                remedy="Leave sketch out.",
+            )
         kept = y if action is None else action.compared(y)
         drawn = []
         for turn in range(self.sketch):

@@ -13,7 +13,7 @@ def read_logits(y: Tensor) -> Tensor:
     """Turn class scores into logits of all classes.
 
     Args:
-        y: (N, C, ...) logits, log-probabilities or probabilities; (N,) or (N, 1) logits or probabilities of one class.
+        y: (N, C, ...) logits, log-probabilities or probabilities; (N,) or (N, 1) logits of one class.
 
     Returns:
         (N, C, ...) float64, C at least 2; probabilities become their logarithms.

@@ -107,7 +107,11 @@ def student(folds: int) -> tuple[float, float]:
         (2.131, 1.753)
     """
     index = max(folds, 2) - 2
-    return (_TWO_SIDED[index], _ONE_SIDED[index]) if index < len(_TWO_SIDED) else _LARGE
+    if index < len(_TWO_SIDED):
+        return _TWO_SIDED[index], _ONE_SIDED[index]
+    # the first term of Cornish and Fisher
+    two, one = (z + (z**3 + z) / (4 * (folds - 1)) for z in _LARGE)
+    return two, one
 
 
 def solve_pencil(gram: Tensor, metric: Tensor, basis: Tensor) -> Pencil:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_symmetry.callbacks import GeneratorExtraction, LearnableAugmentation, SymmetryMixin, extraction
-from lightning_symmetry.callbacks.candidates import suggest_symmetry, widen_group
 from lightning_symmetry.discovery import Discovery, discover
+from lightning_symmetry.discovery.candidates import suggest_symmetry, widen_group
 from lightning_symmetry.exceptions import AmbiguousPath, InvalidSetting, SymmetryError, TargetError
 from lightning_symmetry.symmetry import Symmetry
 from lightning_symmetry.testing import CallbackContract

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
 from lightning_symmetry.data import KdVJets
 from lightning_symmetry.discovery import Discovery, GeneratorGram, discover, read_generators
@@ -18,6 +19,8 @@ from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.functional.spans import principal_cosines
 from lightning_symmetry.groups import SO, Group, PolynomialField
 from lightning_symmetry.groups import by_name as group_by_name
+from lightning_symmetry.symmetrization import lie_derivative
+from lightning_symmetry.symmetry import Symmetry
 
 
 def normal(*shape: int, seed: int = 0) -> Tensor:
@@ -72,6 +75,11 @@ def test_two_bodies_have_a_quotient_of_two() -> None:
     labels = [d.label for d in spectrum.directions[: spectrum.declared]]
     assert labels.count("invariance") == 8 and len(labels) == 10
     assert sorted(set(labels) - {"invariance"}) == ["equivariance", "homogeneity of degree -2"]
+    kernel = torch.stack([torch.tensor(g.matrix) for g in found.generators if g.label == "invariance"]).double()
+    turn, scaling = (torch.tensor(g.matrix).double() for g in found.generators if g.label != "invariance")
+    bracket = turn @ scaling - scaling @ turn
+    # the quotient by the invariances is abelian
+    assert float(bracket.norm()) < 1e-6 or float(principal_cosines(bracket[None], kernel)[0]) > 1 - 1e-9
     (turn,) = (g for g in found.generators if g.label == "equivariance")
     relative = torch.tensor([[-1.0, 0, 1, 0], [0, -1, 0, 1]]).double()
     on_the_distance = relative @ torch.tensor(turn.matrix).double() @ relative.mT
@@ -403,6 +411,31 @@ def test_a_loader_of_pairs_and_a_module_are_taken() -> None:
     assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
 
 
+def test_the_two_term_defect_is_relative_to_both_motions() -> None:
+    found = discover(lambda x: 2 * x + x**2, normal(800, 2), "SO(2) on vector -> same", null=False)
+    x, turn = normal(800, 2), torch.tensor([[0.0, -1.0], [1.0, 0.0]]).double()
+    pushed, moved = (2 + 2 * x) * (x @ turn.mT), (2 * x + x**2) @ turn.mT
+    expected = (pushed - moved).norm() / (pushed.square().sum() + moved.square().sum()).sqrt()
+    assert abs(found.spectrum.directions[0].two_term - float(expected)) < 1e-9
+
+
+def test_the_gram_matrix_holds_every_lie_derivative() -> None:
+    symmetry, x = Symmetry.parse("GL(2) on vector -> same"), normal(100, 2)
+    f = lambda x: 2 * x + x**2  # noqa: E731
+    gram = GeneratorGram(symmetry, null=False)
+    gram.update(f, x)
+    direct = lie_derivative(f, x, symmetry)
+    torch.testing.assert_close(sums(gram, "system")[0].diagonal(), direct.square().sum((0, 2)), rtol=1e-10, atol=1e-10)
+
+
+def test_it_is_a_torchmetric_in_every_way() -> None:
+    gram, x = GeneratorGram("GL(2) on vector -> scalar"), normal(200, 2)
+    f = lambda x: x.norm(dim=1)  # noqa: E731
+    assert float(gram(f, x)["n_generators"]) == 1
+    gram.update(f, x[:0])
+    assert float(gram.compute()["n_generators"]) == 1 and gram.read().spectrum.samples == 200
+
+
 # ---------------------------------------------------------------- what cannot be told
 
 
@@ -464,6 +497,53 @@ def test_bad_settings_are_told_in_a_sentence(settings: dict[str, Any], words: st
     arguments = {"symmetry": "GL(2) on vector -> scalar", **settings}
     with pytest.raises(InvalidSetting, match=words):
         discover(lambda x: x.norm(dim=1), normal(50, size), **arguments)
+
+
+def test_what_a_learnt_group_could_become_is_looked_for() -> None:
+    found = discover(lambda x: x.norm(dim=1), normal(200, 3), "vector -> scalar")
+    assert_spans(found, SO(3))
+
+
+def test_a_symmetry_of_small_steps_alone_is_doubted() -> None:
+    def steps(x: Tensor) -> Tensor:
+        return x.norm(dim=1) + 3 * torch.floor(4 * torch.atan2(x[:, 1], x[:, 0]) / math.pi)
+
+    found = discover(steps, normal(400, 2), "GL(2) on vector -> scalar")
+    assert any("not for finite ones" in note for note in found.notes)
+
+
+def test_what_is_detached_is_doubted() -> None:
+    found = discover(lambda x: x.norm(dim=1) + 3 * x[:, 0].detach(), normal(400, 2), "GL(2) on vector -> scalar")
+    assert any("detached" in note for note in found.notes)
+    blind = torch.no_grad()(lambda x: x.norm(dim=1))
+    assert discover(blind, normal(400, 2), "GL(2) on vector -> scalar").spectrum.declared == 1
+
+
+def test_chance_that_does_as_well_is_told() -> None:
+    scale = torch.tensor([1000.0, 1.0])
+    found = discover(lambda x: (x / scale).norm(dim=1), normal(400, 2) * scale, "GL(2) on vector -> scalar")
+    assert any("chance does as well" in note for note in found.notes)
+
+
+def test_too_few_different_samples_are_told() -> None:
+    found = discover(lambda x: (x**3).sum(1), normal(6, 3).repeat(20, 1), "GL(3) on vector -> scalar")
+    assert found.spectrum.declared == 0 and ("too few" in found.conclusion or found.verdict == "absent")
+
+
+def test_maps_that_change_their_mind_are_refused() -> None:
+    net = nn.Sequential(nn.Linear(2, 8), nn.Dropout(0.5), nn.Linear(8, 1)).train()
+    with pytest.raises(InvalidSetting, match="from call to call"):
+        discover(lambda x: net(x), normal(100, 2).float(), "GL(2) on vector -> scalar")
+    with pytest.raises(InvalidSetting, match="other samples"):
+        discover(lambda x: x - x.mean(0), normal(100, 2), "GL(2) on vector -> same")
+
+
+def test_a_pair_of_inputs_and_targets_is_taken_apart() -> None:
+    x = normal(200, 2)
+    assert discover(lambda x: x.norm(dim=1), (x, -x), "GL(2) on vector -> scalar").spectrum.samples == 200
+    for data, words in ((x.numpy(), "from_numpy"), (TensorDataset(x), "DataLoader")):
+        with pytest.raises(InvalidSetting, match=words):
+            discover(lambda x: x.norm(dim=1), data, "GL(2) on vector -> scalar")
 
 
 def test_answers_without_numbers_are_refused() -> None:

@@ -27,7 +27,6 @@ def make_spectrum(defects: list[float], declared: int, labels: dict[int, str] | 
             high=1.13 * v,
             upper=1.11 * v,
             label=labels.get(i, "equivariance"),
-            finite=1.3 * v if i < declared else None,
         )
         for i, v in enumerate(defects)
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 from lightning_symmetry.differentiation import Map
 from lightning_symmetry.discovery.discovery import Discovery
@@ -14,7 +16,7 @@ from lightning_symmetry.discovery.extraction import read_generators
 from lightning_symmetry.discovery.gram import FOLDS, GeneratorGram
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.groups import Group
-from lightning_symmetry.paths import find_leaves, replace_leaves
+from lightning_symmetry.paths import find_leaves, get_leaf, replace_leaves
 from lightning_symmetry.rows import Rows
 from lightning_symmetry.symmetry import Symmetry
 
@@ -40,8 +42,8 @@ def discover(
 
     Solves ``J(x) zeta_a(x) = omega_a(f(x)) + b f(x)`` in the least-squares sense for coefficients a of the candidates
     and matrices b of outputs that are ``learned``, by one generalised eigenproblem ``G theta = rho^2 D theta``. The
-    defect rho is 0 for a symmetry and 1 for what does as badly as a random direction of the same length; D sees neither
-    units nor scales. Nothing is trained.
+    defect rho is 0 for a symmetry and 1 for what does as badly as a random direction of the same length; D cancels the
+    units of the input as a whole and of the output. Nothing is trained.
 
     Args:
         f: A trained map, such as a module; from an input structure of B samples to an output structure. Modules are put
@@ -81,24 +83,36 @@ def discover(
     gram = GeneratorGram(symmetry, backend, folds, null, sketch)
     kept: list[Any] = []
     modes = {m: m.training for m in f.modules()} if isinstance(f, nn.Module) else {}
+    device = next((p.device for p in f.parameters()), None) if isinstance(f, nn.Module) else None
     if isinstance(f, nn.Module):
         f.eval()
     try:
         with torch.no_grad():
-            for x in _show(_read(data, gram.symmetry), progress):
+            for batch in _show(_read(data), progress):
+                x = replace_leaves(batch, {p: t.to(device) for p, t in find_leaves(batch).items()})
                 gram.update(f, x)
-                if not kept:
+                if sum(len(gram.symmetry.leading(one)) for one in kept) < _KEPT:
                     kept.append(x)
             if not kept:
                 raise InvalidSetting("data without a single batch", "at least one", "Look at the loader's length.")
-            return read_generators(gram, f, _cut(kept[0], gram.symmetry), delta, truth, "given")
+            return read_generators(gram, f, _join(kept, gram.symmetry), delta, truth, "given")
     finally:
         for module, mode in modes.items():
             module.training = mode
 
 
-def _read(data: Any, symmetry: Symmetry) -> Iterator[Any]:
+def _read(data: Any) -> Iterator[Any]:
     """Go through the data in batches."""
+    if isinstance(data, tuple) and not hasattr(data, "_fields") and all(isinstance(part, Tensor) for part in data):
+        # a pair of inputs and targets, as data sets deal them
+        data = data[0]
+    if isinstance(data, (np.ndarray, Dataset)):
+        loader = isinstance(data, Dataset)
+        raise InvalidSetting(
+            got=f"data of type {type(data).__name__}",
+            expected="a tensor, a structure of tensors, or an iterable of such inputs",
+            remedy="Put it into a DataLoader." if loader else "Use torch.from_numpy(data).",
+        )
     if isinstance(data, Tensor) or _is_structure(data):
         leaves = {path: leaf for path, leaf in find_leaves(data).items() if leaf.ndim}
         sizes = {len(leaf) for leaf in leaves.values()}
@@ -123,9 +137,16 @@ def _is_structure(data: Any) -> bool:
     return named or (not hasattr(data, "__iter__") and bool(find_leaves(data)))
 
 
-def _cut(x: Any, symmetry: Symmetry) -> Any:
+def _join(kept: list[Any], symmetry: Symmetry) -> Any:
+    """Put the first batches together; of graphs the first alone."""
+    x, rows = kept[0], len(symmetry.leading(kept[0]))
+    if Rows.of(x).are_ragged:
+        return x
+    paths = [path for path, leaf in find_leaves(x).items() if leaf.ndim and len(leaf) == rows]
+    alike = [b for b in kept if all(get_leaf(b, p).shape[1:] == get_leaf(x, p).shape[1:] for p in paths)]
+    x = replace_leaves(x, {path: torch.cat([get_leaf(one, path) for one in alike]) for path in paths})
     rows = len(symmetry.leading(x))
-    if Rows.of(x).are_ragged or rows <= _KEPT:
+    if rows <= _KEPT:
         return x
     return replace_leaves(x, {p: leaf[:_KEPT] for p, leaf in find_leaves(x).items() if leaf.ndim and len(leaf) == rows})
 
