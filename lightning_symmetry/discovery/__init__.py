@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from lightning_symmetry.discovery.algebra import name_algebra
 from lightning_symmetry.discovery.assembly import assemble
-from lightning_symmetry.discovery.search import discover
 from lightning_symmetry.discovery.discovery import Discovery, GeneratorEvidence
 from lightning_symmetry.discovery.drift import Drift, check_drift
 from lightning_symmetry.discovery.evidence import (
@@ -22,6 +21,7 @@ from lightning_symmetry.discovery.naming import Naming, name_generator
 from lightning_symmetry.discovery.nature import Algebra, Ideal
 from lightning_symmetry.discovery.noether import Charge, charges_of, generates, noether_charge
 from lightning_symmetry.discovery.printing import describe_flow, to_sympy, write_generator, write_latex
+from lightning_symmetry.discovery.search import discover
 from lightning_symmetry.discovery.solution import Solution
 from lightning_symmetry.discovery.spectrum import Direction, Spectrum
 from lightning_symmetry.discovery.support import support_coverage

@@ -163,7 +163,7 @@ class Discovery:
         Where a spectrum was measured, one row a direction.
         """
         if self.spectrum is not None:
-            return lay_out(self.spectrum, self.generators)
+            return lay_out(self.spectrum)
         header = ["generator", "reads as", "cosine", "norm", "violation", "random direction", "verdict"]
         rows = [
             [

@@ -52,19 +52,20 @@ def conclude(spectrum: Spectrum, verdict: str, names: Sequence[str]) -> str:
     )
 
 
-def lay_out(spectrum: Spectrum, generators: Sequence[Any]) -> tuple[list[str], list[list[str]]]:
+def lay_out(spectrum: Spectrum, whole: bool = False) -> tuple[list[str], list[list[str]]]:
     """Lay a spectrum out as a table.
 
     Args:
         spectrum: Of the candidates.
-        generators: Evidence for the generators that were read.
+        whole: Whether all directions are listed; otherwise those that were declared, and a few more.
 
     Returns:
-        The header, and one row a direction: those that were declared and a few more.
+        The header, and one row a direction.
     """
     header = ["direction", "kind", "defect", "95% interval", "upper bound", "two-term", "at random", "verdict"]
     rows = []
-    shown = min(spectrum.declared + _MORE, len(spectrum.directions), _MOST_ROWS)
+    total = len(spectrum.directions)
+    shown = total if whole else min(spectrum.declared + _MORE, total, _MOST_ROWS)
     for i, one in enumerate(spectrum.directions[:shown]):
         holds = i < spectrum.declared
         null = f"{spectrum.null[i]:.3g}" if i < len(spectrum.null) else "-"

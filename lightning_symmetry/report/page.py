@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_symmetry.discovery import Discovery, LearntLaw
+from lightning_symmetry.discovery.reading import lay_out
 from lightning_symmetry.discovery.spectrum import Spectrum
 from lightning_symmetry.report.algebras import write_basis, write_brackets
 from lightning_symmetry.report.formulas import algebra_of, describe_flows, write_formulas
@@ -150,15 +151,7 @@ def _list_evidence(discovery: Discovery) -> str:
 def _list_directions(spectrum: Spectrum) -> str:
     if not spectrum.directions:
         return f"<p>{escape(spectrum.refused)}</p>"
-    header = ["direction", "kind", "defect", "95% interval", "upper bound", "at random", "verdict"]
-    rows = []
-    for index, d in enumerate(spectrum.directions):
-        holds = index < spectrum.declared
-        null = f"{spectrum.null[index]:.3g}" if index < len(spectrum.null) else "-"
-        verdict = "accepted" if holds else "violated" if d.low > spectrum.delta else "undecided"
-        interval = f"{d.low:.3g} to {d.high:.3g}"
-        kind = d.label if holds else "-"
-        rows.append([str(index), kind, f"{d.defect:.3g}", interval, f"{d.upper:.3g}", null, verdict])
+    header, rows = lay_out(spectrum, whole=True)
     return write_table("The numbers of the picture.", header, rows)
 
 
