@@ -98,8 +98,8 @@ def test_the_rotations_of_space_with_five_axes() -> None:
 
     net = train(make_net(10, 1, 128, 3, nn.SiLU), draw, 1800, 3e-3, decay=1e-4)
     found = discover(net, pool, "GL(5) on vector(5) -> scalar", truth=SO(5))
-    assert found.spectrum.declared == 10 and found.spectrum.gap > 10
-    assert largest_angle(found, SO(5).basis()) < 1.5
+    assert found.spectrum.declared == 10 and found.spectrum.gap > 15
+    assert largest_angle(found, SO(5).basis()) < 1
     assert name_algebra(found.symmetry.group).name == "so(5)"
 
 
@@ -121,14 +121,15 @@ def test_a_net_fitted_to_invariant_products_has_the_lorentz_group() -> None:
     found = discover(
         net, momenta(4000, torch.Generator().manual_seed(5)), "GL(4) on vector(4) -> scalar", truth=Lorentz(4)
     )
-    assert found.spectrum.declared == 6 and published(found, 8)[5] < 0.01 and published(found, 8)[6] > 0.05
+    # the known figures are 0.006 and 0.099, which this training meets with nothing to spare
+    assert found.spectrum.declared == 6 and published(found, 8)[5] < 0.007 and published(found, 8)[6] > 0.09
     angles = principal_cosines(found.canonical, Lorentz(4).basis().double()).clamp_max(1).acos()
-    assert float(angles.norm()) < 0.02
+    assert float(angles.norm()) < 0.01
     algebra = name_algebra(found.symmetry.group)
     assert algebra.name == "so(1,3)" and tuple(algebra.inertia) == (3, 3, 0)
     form = invariant_forms(found.symmetry.group).symmetric[0]
     minkowski = torch.diag(metric).double()
-    assert abs(float((form * minkowski).sum() / form.norm() / 2)) > 0.9999
+    assert abs(float((form * minkowski).sum() / form.norm() / 2)) > 0.99999
 
 
 def digits(turned: bool, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
