@@ -54,10 +54,10 @@ def differentiate(
         f: Map that treats samples independently (batch-norm in evaluation mode).
         x: Input structure of B samples.
         tangents: Path in ``x`` to directions (B, K, ...), floating point; (R, K, ...) for R nodes of graphs.
-        backend: "jvp", forward mode, exact, one forward and its tangent for each direction; "vjp", reverse mode, exact,
-            one backward for each number of the output, whatever K, so best for few outputs; "difference", central, two
-            forwards a direction, for what cannot be differentiated; "auto", vjp where the output has fewer numbers than
-            there are directions, else jvp, and the next that works where an operation lacks a derivative.
+        backend: "jvp", forward mode, exact, one forward for all and a tangent for each direction; "vjp", reverse mode,
+            exact, one backward for each number of the output, whatever K, so best for few outputs; "difference",
+            central, two forwards a direction, for what cannot be differentiated; "auto", vjp where the output has fewer
+            numbers than there are directions, else jvp, and the next that works where an operation lacks a derivative.
         step: Of the difference, relative to the size of a sample; by default 1e-4 in float64 and 1e-2 below.
 
     Returns:

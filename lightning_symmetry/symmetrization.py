@@ -138,8 +138,8 @@ def lie_derivative(f: Map, x: Any, symmetry: Symmetry, backend: str = "jvp", ste
     (L_k f)(x) = d/dt rho_out(exp(-t e_k)) f(rho_in(exp(t e_k)) x) at t = 0 = Df(x) v_k(x) - w_k(f(x)),
 
     where v_k and w_k are the vector fields of generator k on the input and on the output. It vanishes for every k
-    exactly when f has the symmetry on the connected group. All K generators go through f in one batch of K * B rows;
-    a batch of graphs, which cannot be repeated row by row, goes through it K times.
+    exactly when f has the symmetry on the connected group. All K generators share one forward of f; differences go
+    through it in batches of K * B rows, graphs, which cannot be repeated row by row, K times.
 
     Args:
         f: Map that treats rows independently (batch-norm in evaluation mode).

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from lightning_symmetry import Symmetry
 from lightning_symmetry.actions import Action, Rep, by_name
+from lightning_symmetry.discovery import discover
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.functional.warp import pixel_coordinates
@@ -36,6 +37,13 @@ def escnn() -> object:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return pytest.importorskip("escnn")
+
+
+def test_what_was_read_out_of_a_map_can_be_built_in(escnn: object, tmp_path: Path) -> None:
+    x = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
+    found = discover(lambda x: x * x.norm(dim=1, keepdim=True), x, "GL(3) on vector -> same")
+    for symmetry in (found.symmetry, str(found.save(tmp_path))):
+        assert to_escnn(symmetry).compact.name == "SO(3)"
 
 
 def conjugate(basis: Tensor, change: Tensor) -> Tensor:

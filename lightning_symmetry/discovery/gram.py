@@ -50,8 +50,9 @@ class GeneratorGram(Metric):
     Raises:
         InvalidSetting: A setting is unknown, or there are too many unknowns.
 
-    Cost: K + U forwards with tangents a batch for K candidates (U = 1 but for jets), a quarter more for the null; or a
-    backward for each number of the output. Memory: folds * (4 P^2) numbers.
+    Cost: a forward and K + U tangents a batch for K candidates (U = 1 but for jets; images whose candidates are not the
+    affine ones take 6 more), a quarter more for the null; or a backward for each number of the output. Memory: folds *
+    (4 P^2) numbers.
 
     References:
         Moskalev et al., LieGG: Studying Learned Lie Group Generators, 2022; Otto et al., A unified framework to

@@ -70,7 +70,7 @@ class LieDerivativeError(SymmetryMetric):
     Raises:
         InvalidSetting: A setting is unknown.
 
-    Cost: K forwards with their tangents, for K generators.
+    Cost: one forward and K tangents, for K generators; or a backward for each number of the output.
 
     References:
         Gruver et al., The Lie derivative for measuring learned equivariance, arXiv 2210.02984.
