@@ -23,7 +23,7 @@ def run_on_two_ranks(worker: str, folder: Path) -> list[dict[str, Any]]:
         env={**os.environ, **QUIET},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
     return [torch.load(folder / f"rank{rank}.pt", weights_only=True) for rank in range(2)]
