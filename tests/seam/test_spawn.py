@@ -49,7 +49,7 @@ def test_results_are_read_from_the_report() -> None:
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
         "OMP_NUM_THREADS": "1",
     }
-    done = subprocess.run([sys.executable, "script.py"], env=environment, capture_output=True, text=True, timeout=240)
+    done = subprocess.run([sys.executable, "script.py"], env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-4000:]
     (report,) = Path().rglob("symmetry.yaml")
     found = Symmetry.load(report.parent)
