@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.groups import Element
@@ -36,6 +36,9 @@ class Call:
         symmetry: How elements act.
         rng: Further random numbers for this call.
         step: Batches seen so far.
+        module: The network itself, for losses that look at its parameters.
+        look: Like ``f``, but gives a pair: the answer, and what the submodules that some loss has named said on the way.
+        said: What they said on the way to ``y``, by their dotted names below the network.
     """
 
     f: Callable[[Any], Any]
@@ -46,6 +49,9 @@ class Call:
     symmetry: Symmetry
     rng: Rng
     step: int
+    module: nn.Module | None = None
+    look: Callable[[Any], tuple[Any, Mapping[str, Any]]] | None = None
+    said: Mapping[str, Any] = field(default_factory=dict)
 
     @cached_property
     def rows(self) -> Rows:
@@ -62,4 +68,26 @@ class Call:
     @cached_property
     def answers(self) -> list[Any]:
         """The network's answers f(gx) to the views: n forwards, shared likewise."""
-        return [self.f(view.x) for view in self.views]
+        return [y for y, _ in self._looks]
+
+    @cached_property
+    def _looks(self) -> list[tuple[Any, Mapping[str, Any]]]:
+        look = self.look or (lambda x: (self.f(x), {}))
+        return [look(view.x) for view in self.views]
+
+    def inside(self, feature: str, symmetry: Symmetry) -> Call:
+        """Look at what a submodule says in place of the network's answer; views and forwards stay shared.
+
+        Args:
+            feature: Dotted name below the network, one of ``said``.
+            symmetry: How elements act there: the same law and input, another output.
+
+        Returns:
+            The same call of the map from the input to that feature.
+        """
+        look = self.look
+        assert look is not None, "a loss that looks inside names its features"
+        inner = replace(self, f=lambda x: look(x)[1][feature], y=self.said[feature], symmetry=symmetry, look=None)
+        # a frozen dataclass keeps what is cached in its dict
+        vars(inner).update(views=self.views, answers=[said[feature] for _, said in self._looks])
+        return inner
