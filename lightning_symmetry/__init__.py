@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_symmetry.callbacks import (
+        EquivarianceRegularizer,
         Expect,
         GeneratorExtraction,
         LearnableAugmentation,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Discovery",
+    "EquivarianceRegularizer",
     "Expect",
     "GeneratorExtraction",
     "LearnableAugmentation",
@@ -41,6 +43,7 @@ __all__ = [
 
 _HOMES = {
     "Discovery": "discovery",
+    "EquivarianceRegularizer": "callbacks",
     "Expect": "callbacks",
     "GeneratorExtraction": "callbacks",
     "LearnableAugmentation": "callbacks",

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
+import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.losses import Call
+
+# Batches of a training whose length nobody knows.
+ASSUMED = 5000
 
 
 class Balancer(nn.Module, ABC):
@@ -29,6 +35,11 @@ class Balancer(nn.Module, ABC):
     observes: bool = False
     measures: bool = False
     differentiates: bool = False
+
+    @property
+    def tracks(self) -> bool:
+        """Whether it learns from the values."""
+        return type(self).track is not Balancer.track
 
     @abstractmethod
     def strengths(self, terms: int, step: int) -> list[float]:
@@ -78,6 +89,57 @@ class Balancer(nn.Module, ABC):
     def readings(self, terms: int, step: int) -> dict[str, list[float]]:
         """Say what people want to see, under names such as "strength", "slack" and "relaxed"; T numbers each."""
         return {"strength": self.strengths(terms, step)}
+
+    def _size(self, terms: int, **initial: float) -> None:
+        """Give buffers one number a loss, now that it is known how many there are.
+
+        Args:
+            terms: How many.
+            **initial: Name of a buffer to what it holds at first.
+
+        Raises:
+            InvalidSetting: The balancer has learnt another number of strengths.
+        """
+        for name, value in initial.items():
+            kept = getattr(self, name)
+            if not len(kept):
+                setattr(self, name, kept.new_full((terms,), value))
+            elif len(kept) != terms:
+                raise InvalidSetting(
+                    got=f"{terms} losses for a {type(self).__name__} that has learnt {len(kept)} strengths",
+                    expected="as many as before",
+                    remedy="Give every callback a balancer of its own, and resume with the symmetries of that run.",
+                )
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
+        # what holds one number a loss is empty before the first batch
+        for name, kept in self._buffers.items():
+            saved = state_dict.get(prefix + name)
+            if isinstance(kept, Tensor) and isinstance(saved, Tensor) and not (kept.numel() and saved.numel()):
+                setattr(self, name, kept.new_zeros(saved.shape))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        # what is learnt stays in doubles whatever a module around it is cast to; Apple's devices have none
+        def place(kept: Tensor) -> Tensor:
+            device = fn(kept.new_empty(0, dtype=torch.float32)).device
+            return kept if device.type == "mps" else kept.to(device)
+
+        return super()._apply(place, recurse)
+
+
+def read_length(length: float, batches: int | None) -> int:
+    """Read a number of batches: from 1 on it is meant as such, below 1 as a share of the training.
+
+    Args:
+        length: Not negative.
+        batches: Of the training in all; None where nobody knows, which counts as 5000.
+
+    Example:
+        >>> read_length(0.2, 1000), read_length(0.2, None), read_length(50, 1000)
+        (200, 1000, 50)
+    """
+    return int(length) if length >= 1 else round(length * (ASSUMED if batches is None else batches))
 
 
 def read_strengths(strengths: float | Sequence[float]) -> list[float]:

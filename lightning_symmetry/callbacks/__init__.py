@@ -8,9 +8,11 @@ from lightning_symmetry.callbacks.extraction import GeneratorExtraction
 from lightning_symmetry.callbacks.layerwise import LayerwiseLieDerivative
 from lightning_symmetry.callbacks.mixin import SymmetryMixin
 from lightning_symmetry.callbacks.monitor import SymmetryMonitor
+from lightning_symmetry.callbacks.regularizer import EquivarianceRegularizer
 
 __all__ = [
     "ConservationCheck",
+    "EquivarianceRegularizer",
     "Expect",
     "GeneratorExtraction",
     "LayerwiseLieDerivative",

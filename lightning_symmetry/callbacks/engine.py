@@ -13,12 +13,16 @@ from torch import Tensor, nn
 from lightning_symmetry.balancing import Balancer
 from lightning_symmetry.callbacks.clock import Clock
 from lightning_symmetry.callbacks.defaults import ask_module, build_symmetries, holds_object
+from lightning_symmetry.callbacks.features import recording
+from lightning_symmetry.callbacks.gradients import find_loss, measure_gradients
 from lightning_symmetry.callbacks.host import Callback
 from lightning_symmetry.callbacks.journal import Journal
-from lightning_symmetry.callbacks.moving import blend_moved, forward_moved, move_back, stand_still
+from lightning_symmetry.callbacks.measured import Measured
+from lightning_symmetry.callbacks.moving import blend_moved, draw_nothing, forward_moved, move_back, stand_still
 from lightning_symmetry.callbacks.objective import Objective
 from lightning_symmetry.callbacks.penalty import add_to_loss, ride_on_output
 from lightning_symmetry.callbacks.refusals import (
+    refuse_balance,
     refuse_empty,
     refuse_non_finite,
     refuse_same_key,
@@ -26,13 +30,15 @@ from lightning_symmetry.callbacks.refusals import (
     refuse_unwritable,
 )
 from lightning_symmetry.callbacks.reservoir import Reservoir
-from lightning_symmetry.callbacks.second_pass import RandomState, make_second_pass
+from lightning_symmetry.callbacks.schedule import count_batches
+from lightning_symmetry.callbacks.second_pass import RandomState, make_look, make_second_pass
 from lightning_symmetry.callbacks.site import Site
 from lightning_symmetry.callbacks.tap import Tap
 from lightning_symmetry.callbacks.task_loss import TaskLoss
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.distributed import is_distributed
 from lightning_symmetry.functional.random import Rng
+from lightning_symmetry.groups import Element
 from lightning_symmetry.losses import Call, Loss
 from lightning_symmetry.paths import find_leaves, replace_leaves
 from lightning_symmetry.rows import Rows
@@ -49,6 +55,7 @@ class SymmetryCallback(Callback, ABC):
         losses: Penalties added to the host's loss, for every symmetry.
         balance: Their strengths.
         every_n_steps: Penalties on every n-th batch only, n times as strong.
+        turns: Whether the symmetries take turns, see `Objective`.
         lr: Learning rate of the symmetry's own optimizer.
         seed: Seed of all draws.
         name: Name in logs, files and checkpoints; by default the symmetries' names.
@@ -59,11 +66,12 @@ class SymmetryCallback(Callback, ABC):
         symmetries: Any,
         module: str | None,
         losses: Sequence[Loss],
-        balance: Balancer | float | Sequence[float],
+        balance: Balancer | str | float | Sequence[float],
         every_n_steps: int,
         lr: float,
         seed: int,
         name: str | None,
+        turns: bool = False,
     ) -> None:
         super().__init__()
         if lr <= 0:
@@ -74,7 +82,7 @@ class SymmetryCallback(Callback, ABC):
             raise InvalidSetting(f"every_n_steps={every_n_steps}", "at least 1", "Use 1 for every batch.")
         # Any, since torch types what a list holds as plain modules
         self.symmetries: Any = nn.ModuleList()
-        self.objective = Objective(losses, balance, every_n_steps)
+        self.objective = Objective(losses, balance, every_n_steps, turns)
         self.seed = seed
         self.name, self._given_name = name or "of_the_module", name
         self.step = 0
@@ -88,7 +96,8 @@ class SymmetryCallback(Callback, ABC):
         self._owns: list[bool] = []
         self._penalties: list[Tensor] = []
         self._values: dict[str, Tensor] = {}
-        self._task_loss = TaskLoss()
+        self._task_loss, self._measured, self._gradients = TaskLoss(), Measured(), Measured()
+        self._terms: list[Tensor] = []
         self._moved = False
         self._calls = 0
         self._met_trainer = False
@@ -112,7 +121,7 @@ class SymmetryCallback(Callback, ABC):
         self.symmetries = nn.ModuleList(built)
         self.name = self._given_name or "_and_".join(s.name for s in built)
         self._owns = [True] * len(built)
-        self.objective.strengths(len(built), 0)
+        self.objective.demand_strengths(len(built))
 
     def adopt_from(self, pl_module: Any, stage: str) -> None:
         """Take over the symmetries that the module states.
@@ -151,6 +160,10 @@ class SymmetryCallback(Callback, ABC):
         """Rows of the task's forward that are moved, as a mask; None for all."""
         return None
 
+    def describe(self) -> dict[str, Tensor]:
+        """Further numbers for the journal and the logs, by their names."""
+        return {}
+
     # ---------------------------------------------------------------- Lightning's hooks
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
@@ -165,7 +178,9 @@ class SymmetryCallback(Callback, ABC):
             return
         refuse_unsupported(trainer, pl_module)
         self._trainer, self._host = trainer, pl_module
-        self._calls, self._reservoir, self._task_loss = 0, Reservoir(), TaskLoss()
+        refuse_balance(self.balance, pl_module)
+        self._calls, self._reservoir = 0, Reservoir()
+        self._task_loss, self._measured, self._gradients = TaskLoss(), Measured(), Measured()
         self._find_owned(trainer.callbacks)
         # log_dir is a broadcast: every rank has to ask
         self._folder = Path(trainer.log_dir or trainer.default_root_dir) / "symmetry" / self.name
@@ -181,6 +196,7 @@ class SymmetryCallback(Callback, ABC):
     def on_train_start(self, trainer: Any, pl_module: Any) -> None:
         """Remember where training began, to know whether it saw a batch."""
         self._first_step = self.step
+        self.balance.plan(count_batches(trainer))
         self._tap.stopwatch.start()
 
     def on_before_backward(self, trainer: Any, pl_module: Any, loss: Tensor) -> None:
@@ -200,11 +216,20 @@ class SymmetryCallback(Callback, ABC):
         if self._clock.end_batch():
             for symmetry in self.symmetries:
                 limit_widths(symmetry.sampler, symmetry.moves_pictures)
-        if self.balance.observes and (loss := self._task_loss.collect(pl_module.device)) is not None:
-            self.balance.observe(loss, self._moved)
+        self.teach(pl_module)
         self.step += 1
-        if self._output_seen:
-            self.journal.write(trainer, pl_module, self.step, self.symmetries, self._values)
+        if self._output_seen and self.journal.is_due(trainer, self.step):
+            self.journal.write(trainer, pl_module, self.step, self.symmetries, {**self._values, **self.describe()})
+
+    def teach(self, pl_module: Any) -> None:
+        """Tell the balancer what happened in a batch, as means over ranks."""
+        balance, terms = self.balance, len(self.symmetries) * len(self.losses)
+        if balance.observes and (loss := self._task_loss.collect(pl_module.device)) is not None:
+            balance.observe(loss, self._moved)
+        if balance.differentiates and (sizes := self._gradients.collect(1 + terms, pl_module.device)) is not None:
+            balance.compare(float(sizes[0]), sizes[1:], self.step)
+        if balance.tracks and (values := self._measured.collect(terms, pl_module.device)) is not None:
+            balance.track(values, self.step)
 
     def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
         """A network that was named but never called is a mistake."""
@@ -258,7 +283,7 @@ class SymmetryCallback(Callback, ABC):
         self._clock.stop()
         self._reservoir.unwatch()
         self._reservoir = Reservoir()
-        self._penalties, self._trainer, self._host = [], None, None
+        self._penalties, self._terms, self._trainer, self._host = [], [], None, None
 
     # ---------------------------------------------------------------- state
 
@@ -346,17 +371,25 @@ class SymmetryCallback(Callback, ABC):
 
     def on_step_begin(self) -> None:
         """Forget the last step's penalties."""
-        self._penalties, self._moved = [], False
+        self._penalties, self._terms, self._moved = [], [], False
+        self._measured.begin()
+        self._gradients.begin()
         self._clock.begin_step()
 
     def on_repeat(self) -> None:
         """A closure is evaluated again: the own gradients of its last evaluation do not count."""
+        self._measured.begin()
         self._clock.begin_step()
 
     def on_step_end(self, output: Any) -> Any:
         """Add the penalty to the returned loss (automatic optimization)."""
         if self.balance.observes:
             self._task_loss.note(output, self._host, type(self.balance).__name__)
+        terms, self._terms = self._terms, []
+        if self.balance.differentiates and terms and (loss := find_loss(output)) is not None and self._tap.target:
+            # several calls of one network make up each value together
+            values = torch.stack(terms).nanmean(0)
+            self._gradients.note(measure_gradients([loss, *values], self._tap.target))
         penalties, self._penalties = self._penalties, []
         if not penalties or output is None:
             return output
@@ -364,8 +397,8 @@ class SymmetryCallback(Callback, ABC):
 
     def on_call(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Answer the network's call: move it, penalise it, or let it pass."""
-        strengths = self.objective.strengths(len(self.symmetries), self.step)
-        moving, penalising = self.moves_task(), any(strengths)
+        chosen = self.objective.choose_terms(len(self.symmetries), self.step)
+        moving, penalising = self.moves_task(), any(chosen)
         # draws depend on (seed, batch) alone, so that a repeated closure, a second call and a resumed run see the same
         self._rng = Rng(self.seed, self.step, self._trainer.global_rank, self._trainer.world_size)
         self._calls += 1
@@ -377,41 +410,56 @@ class SymmetryCallback(Callback, ABC):
             y = site.forward(*args, **kwargs)
             self._meet_output(x, y)
             return y
-        active = self.objective.choose_active(strengths)
-        views = max((loss.views for loss in active), default=1)
+        active = self.objective.choose_active(chosen)
         before = RandomState(self.symmetries[0].leading(x).device)
-        if moving and self.balance.is_reference(self.step):
-            drawn = [stand_still(symmetry, x, views, self._rng) for symmetry in self.symmetries]
-        else:
-            drawn = [symmetry.sample(x, views, self._rng) for symmetry in self.symmetries]
-            self._moved = moving
+        drawn = self._draw(x, chosen, max((loss.views for loss in active), default=1), moving)
         rows = self.choose_rows(self.symmetries[0].leading(x), self._rng) if moving else None
         # losses that look only at the group and its law leave the task its one forward
-        alone = moving and not any(loss.needs_output for loss in active)
+        alone, said = moving and not any(loss.needs_output for loss in active), {}
         if alone:
-            elements = [g[::views] for g, _ in drawn]
+            elements = [g[:: weights.shape[1]] for g, weights in drawn if g is not None]
             y = forward_moved(site, x, self.symmetries, elements, rows)
             self._meet_output(x, y)
             y = move_back(y, self.symmetries, elements, rows, Rows.of(x))
             if not penalising:
                 return y
         else:
-            y = site.forward(*args, **kwargs)
+            with recording(site.module, self.objective.features) as said:
+                y = site.forward(*args, **kwargs)
             self._meet_output(x, y)
         f = make_second_pass(site, before)
+        look = make_look(f, site, self.objective.features)
         calls = [
-            Call(f, x, y, g, weights, symmetry, self._rng, self.step)
+            Call(f, x, y, g, weights, symmetry, self._rng, self.step, site.module, look, said)
             for symmetry, (g, weights) in zip(self.symmetries, drawn, strict=True)
         ]
-        penalty, values = self.objective(calls, strengths)
-        self._values.update(values)
+        outcome = self.objective(calls, chosen)
+        self._values.update(outcome.values)
+        if self.balance.tracks:
+            self._measured.note(outcome.terms)
+        if self.balance.differentiates:
+            self._terms.append(outcome.terms)
         if moving and not alone:
             # several symmetries take turns, batch by batch
             y = blend_moved(calls[self.step % len(calls)], rows)
+        if outcome.penalty is None:
+            return y
         if not self._host.automatic_optimization:
-            return ride_on_output(y, penalty, self._clock.scale, site.name)
-        self._penalties.append(penalty)
+            return ride_on_output(y, outcome.penalty, self._clock.scale, site.name)
+        self._penalties.append(outcome.penalty)
         return y
+
+    def _draw(self, x: Any, chosen: Sequence[bool], views: int, moving: bool) -> list[tuple[Element | None, Tensor]]:
+        """Draw elements of every symmetry that wants any in this batch."""
+        if moving and self.balance.is_reference(self.step):
+            return [stand_still(symmetry, x, max(views, 1), self._rng) for symmetry in self.symmetries]
+        self._moved = moving
+        return [
+            symmetry.sample(x, max(views, 1), self._rng)
+            if moving or self.objective.wants_elements(chosen, i)
+            else draw_nothing(symmetry, x)
+            for i, symmetry in enumerate(self.symmetries)
+        ]
 
     # ---------------------------------------------------------------- first sight of data
 

@@ -23,6 +23,11 @@ class Journal:
     def __init__(self) -> None:
         self.curves: dict[str, list[float]] = {"step": []}
 
+    @staticmethod
+    def is_due(trainer: Any, step: int) -> bool:
+        """Whether the trainer logs on a batch, the first of which is 1."""
+        return (step - 1) % max(trainer.log_every_n_steps, 1) == 0
+
     def write(
         self,
         trainer: Any,
@@ -31,17 +36,15 @@ class Journal:
         symmetries: Iterable[Symmetry],
         values: Mapping[str, Tensor],
     ) -> None:
-        """Keep and log scalars on the batches on which the trainer logs; norms and widths also go to the progress bar.
+        """Keep and log scalars; norms and widths also go to the progress bar.
 
         Args:
-            trainer: Says when, and whether at all.
+            trainer: Says whether anything is logged.
             host: Its ``log`` is used.
             step: Batches so far.
             symmetries: Whose norms and widths are measured.
             values: The losses' last values.
         """
-        if (step - 1) % max(trainer.log_every_n_steps, 1):
-            return
         sizes = {name: size for symmetry in symmetries for name, size in _measure(symmetry)}
         self.curves["step"].append(float(step))
         for name, value in {**sizes, **values}.items():

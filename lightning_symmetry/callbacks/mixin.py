@@ -12,9 +12,12 @@ from torch import Tensor, nn
 
 from lightning_symmetry.balancing import Balancer
 from lightning_symmetry.callbacks.defaults import build_symmetries, choose_balance, choose_losses
+from lightning_symmetry.callbacks.measured import Measured
+from lightning_symmetry.callbacks.moving import draw_nothing
 from lightning_symmetry.callbacks.objective import Objective
 from lightning_symmetry.callbacks.refusals import refuse_unsupported
-from lightning_symmetry.callbacks.second_pass import RandomState, make_second_pass
+from lightning_symmetry.callbacks.schedule import count_batches
+from lightning_symmetry.callbacks.second_pass import RandomState, make_look, make_second_pass
 from lightning_symmetry.callbacks.site import Site
 from lightning_symmetry.exceptions import InvalidSetting, NoGradient
 from lightning_symmetry.functional.random import Rng
@@ -42,7 +45,10 @@ class SymmetryParts(nn.Module):
     """
 
     def __init__(
-        self, symmetries: Any, losses: Sequence[Loss] | None, balance: Balancer | float | Sequence[float] | None
+        self,
+        symmetries: Any,
+        losses: Sequence[Loss] | None,
+        balance: Balancer | str | float | Sequence[float] | None,
     ) -> None:
         super().__init__()
         built = build_symmetries(symmetries)
@@ -54,14 +60,15 @@ class SymmetryParts(nn.Module):
         # Any, since torch types what a list holds as plain modules
         self.symmetries: Any = nn.ModuleList(built)
         self.objective = Objective(choose_losses(built) if losses is None else losses, balance)
-        self.objective.strengths(len(built), 0)
-        if self.objective.balance.observes:
+        self.objective.demand_strengths(len(built))
+        if self.objective.balance.observes or self.objective.balance.differentiates:
             raise InvalidSetting(
                 got=f"{type(self.objective.balance).__name__} for symmetry_loss, which never learns the task's loss",
                 expected="strengths that do not depend on it",
-                remedy="Use Fixed or Ramp here, or LearnableAugmentation, which sees the whole step.",
+                remedy="Give the balancer numbers (strength=, epsilon=), or use a callback, which sees the whole step.",
             )
         self.calls = 0
+        self.taught: int | None = None
         self.optimizers_seen: tuple[int, ...] = ()
 
     @property
@@ -89,6 +96,25 @@ class SymmetryParts(nn.Module):
                 symmetry.bind(x, y)
         if len(self.learnable) > before:
             raise NoGradient("a learnable action whose shape only the data tell", "one that is known before", _REMEDY)
+
+    def teach(self, terms: Tensor, step: int, batches: int | None) -> None:
+        """Tell the balancer the values of a batch, as means over ranks; of several calls in one, the first counts.
+
+        Args:
+            terms: (T,), NaN where nothing was measured.
+            step: The batch.
+            batches: Of the training in all; None where nobody knows.
+        """
+        balance = self.objective.balance
+        if not balance.tracks or self.taught == step:
+            return
+        if self.taught is None:
+            balance.plan(batches)
+        self.taught = step
+        measured = Measured()
+        measured.note(terms)
+        if (values := measured.collect(len(terms), terms.device)) is not None:
+            balance.track(values, step)
 
     def demand_trained(self, optimizers: Sequence[Any]) -> None:
         """Check that what is learnable is in some optimizer.
@@ -141,7 +167,7 @@ class SymmetryMixin(ABC):
         """Give the penalties; `Equivariance` unless overridden, with what a learnt group needs beside it."""
         return None
 
-    def symmetry_balance(self) -> Balancer | float | Sequence[float] | None:
+    def symmetry_balance(self) -> Balancer | str | float | Sequence[float] | None:
         """Give their strengths; by default 1 for all, and those of `LearnableAugmentation` where a group is learnt."""
         return None
 
@@ -196,27 +222,33 @@ class SymmetryMixin(ABC):
         parts.calls += 1
         for symmetry in parts.symmetries:
             limit_widths(symmetry.sampler, symmetry.moves_pictures)
-        strengths = parts.objective.strengths(len(parts.symmetries), step)
+        chosen = parts.objective.choose_terms(len(parts.symmetries), step)
         # every learnable part takes part in every step, which DDP demands
         rest = [0.0 * p.sum() for p in parts.learnable]
-        if not any(strengths):
+        if not any(chosen):
             return torch.stack(rest).sum() if rest else torch.zeros((), device=_device(self))
         name = parts.argument or _find_argument(f)
         site = Site(type(f).__name__, cast(nn.Module, f if isinstance(f, nn.Module) else self), _rename(f, name))
         named = {name: x}
         parts.bind(named)
         run = make_second_pass(site, RandomState(parts.symmetries[0].leading(named).device))
-        answer = run(named) if y is None else y
+        look = make_look(run, site, parts.objective.features)
+        # what submodules said on the way to an answer that is given is not known
+        answer, said = look(named) if y is None or parts.objective.features else (y, {})
         parts.bind(named, answer)
         place = getattr(trainer, "global_rank", 0), getattr(trainer, "world_size", 1)
         rng = Rng(self.symmetry_seed, step, *place)
-        views = max(loss.views for loss in parts.objective.choose_active(strengths))
-        calls = [
-            Call(run, named, answer, *symmetry.sample(named, views, rng), symmetry, rng, step)
-            for symmetry in cast("list[Symmetry]", list(parts.symmetries))
-        ]
-        penalty, _ = parts.objective(calls, strengths)
-        return penalty + sum(rest)
+        views = max(loss.views for loss in parts.objective.choose_active(chosen))
+        calls = []
+        for i, symmetry in enumerate(cast("list[Symmetry]", list(parts.symmetries))):
+            wanted = parts.objective.wants_elements(chosen, i)
+            g, weights = symmetry.sample(named, views, rng) if wanted else draw_nothing(symmetry, named)
+            calls.append(Call(run, named, answer, g, weights, symmetry, rng, step, site.module, look, said))
+        outcome = parts.objective(calls, chosen)
+        if training or trainer is None:
+            parts.teach(outcome.terms, step, count_batches(trainer) if training else None)
+        penalty = outcome.terms.new_zeros(()) if outcome.penalty is None else outcome.penalty
+        return torch.stack([penalty, *(one.to(penalty) for one in rest)]).sum()
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         # a checkpoint that holds the parts is loaded before anything has touched them

@@ -145,3 +145,21 @@ def refuse_unwritable(folder: Path) -> None:
         probe = folder / ".writable"
         probe.touch()
         probe.unlink()
+
+
+def refuse_balance(balance: Any, host: Any) -> None:
+    """Refuse a balancer that compares gradients where the step optimizes by hand.
+
+    Args:
+        balance: It says whether it does.
+        host: The module.
+
+    Raises:
+        InvalidSetting: The task's loss has been differentiated before anybody could compare.
+    """
+    if balance.differentiates and not host.automatic_optimization:
+        raise InvalidSetting(
+            got=f"{type(balance).__name__} for a {type(host).__name__} that optimizes by hand",
+            expected="automatic optimization, where the task's loss can be differentiated before the step does",
+            remedy="Use 'ratio', 'dual' or 'uncertainty' here.",
+        )

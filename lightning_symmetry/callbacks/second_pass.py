@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 
+from lightning_symmetry.callbacks.features import recording
 from lightning_symmetry.callbacks.site import Site, quiet
 
 
@@ -60,6 +61,25 @@ def make_second_pass(site: Site, before: RandomState) -> Callable[[Any], Any]:
             return functional_call(bare, buffers, args, kwargs) if buffers else site.forward(*args, **kwargs)
 
     return run
+
+
+def make_look(
+    f: Callable[[Any], Any], site: Site, features: Sequence[str]
+) -> Callable[[Any], tuple[Any, Mapping[str, Any]]]:
+    """Build what also tells what submodules said during a further forward.
+
+    Args:
+        f: As `make_second_pass` builds it.
+        site: The tapped call.
+        features: Dotted names below the network.
+    """
+
+    def look(x: Any) -> tuple[Any, Mapping[str, Any]]:
+        with recording(site.module, features) as said:
+            y = f(x)
+        return y, said
+
+    return look
 
 
 class _Bare(nn.Module):

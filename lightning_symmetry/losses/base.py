@@ -14,7 +14,7 @@ class Loss(nn.Module, ABC):
     """What is penalised: lower is better, bounded below, without a strength of its own.
 
     Attributes:
-        views: How many group elements a sample this loss wants.
+        views: How many group elements a sample this loss wants, 0 or more.
         needs_output: Whether it looks at the network's answers, so that the network must be a single call; a loss that
             looks only at the group, its law or the network's parameters costs no forward.
         feature: Dotted name, below the network, of the submodule whose output it looks at; None for the network's own.
@@ -36,4 +36,5 @@ class Loss(nn.Module, ABC):
     def key(self) -> str:
         """Name in logs, for example ``norm_reward``."""
         name = type(self).__name__
-        return "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
+        word = "".join(f"_{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
+        return word if self.feature is None else f"{word}_{self.feature.replace('.', '_')}"

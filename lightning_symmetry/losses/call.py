@@ -31,20 +31,20 @@ class Call:
         f: The network on the same structure as ``x``; a call leaves no trace (buffers, random numbers) in it.
         x: Input structure of B samples.
         y: The network's output f(x).
-        g: B * n drawn elements; row b * n + j is draw j of sample b.
+        g: B * n drawn elements; row b * n + j is draw j of sample b. None where no loss wants any.
         weights: (B, n) weights of the draws.
         symmetry: How elements act.
         rng: Further random numbers for this call.
         step: Batches seen so far.
         module: The network itself, for losses that look at its parameters.
-        look: Like ``f``, but gives a pair: the answer, and what the submodules that some loss has named said on the way.
+        look: Like ``f``, but gives a pair: the answer, and what submodules that some loss has named said on the way.
         said: What they said on the way to ``y``, by their dotted names below the network.
     """
 
     f: Callable[[Any], Any]
     x: Any
     y: Any
-    g: Element
+    g: Element | None
     weights: Tensor
     symmetry: Symmetry
     rng: Rng
@@ -62,7 +62,7 @@ class Call:
     def views(self) -> list[View]:
         """The n moved inputs, shared by everything that asks."""
         n = self.weights.shape[1]
-        elements = [self.g[j::n] for j in range(n)]
+        elements = [] if self.g is None else [self.g[j::n] for j in range(n)]
         return [View(g, self.symmetry.move_input(g, self.x)) for g in elements]
 
     @cached_property

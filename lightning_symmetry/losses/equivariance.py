@@ -14,6 +14,7 @@ from lightning_symmetry.functional.precision import widen
 from lightning_symmetry.functional.residuals import relative_residual, relative_to_variance
 from lightning_symmetry.losses.base import Loss
 from lightning_symmetry.losses.call import Call
+from lightning_symmetry.losses.feature import FeatureSite
 from lightning_symmetry.paths import find_leaves, get_leaf
 from lightning_symmetry.symmetrization import lie_derivative
 
@@ -32,21 +33,27 @@ class Equivariance(Loss):
     Args:
         distance: "mse" or "kl".
         views: Elements a sample, each one forward of the network.
+        feature: Dotted name, below the network, of a submodule whose output is looked at instead of the network's.
+        action: How the group moves that output, as the right-hand side of a sentence says it.
 
     Raises:
         InvalidSetting: The distance is unknown or ``views`` is not positive.
     """
 
-    def __init__(self, distance: str = "mse", views: int = 1) -> None:
+    def __init__(
+        self, distance: str = "mse", views: int = 1, feature: str | None = None, action: str | None = None
+    ) -> None:
         super().__init__()
         if distance not in _DISTANCES:
             raise InvalidSetting(f"distance {distance!r}", f"one of {_DISTANCES}", "Use 'kl' for logits.")
         if views < 1:
             raise InvalidSetting(f"views={views}", "at least 1", "Give the number of elements a sample.")
         self.distance, self.views = distance, views
+        self.feature, self._site = feature, FeatureSite.of(feature, action)
 
     def forward(self, call: Call) -> Tensor:
         """Return (B,) errors."""
+        call = call if self._site is None else self._site.enter(call)
         total = torch.zeros_like(call.weights[:, 0])
         for path, y in find_leaves(call.y).items():
             if not y.is_floating_point() or not y.ndim:
@@ -76,16 +83,22 @@ class InfinitesimalEquivariance(Loss):
 
     Args:
         backend: "jvp" or "difference", see `lie_derivative`.
+        feature: Dotted name, below the network, of a submodule whose output is looked at instead of the network's.
+        action: How the group moves that output, as the right-hand side of a sentence says it.
     """
 
-    def __init__(self, backend: str = "jvp") -> None:
+    views = 0
+
+    def __init__(self, backend: str = "jvp", feature: str | None = None, action: str | None = None) -> None:
         super().__init__()
         if backend not in ("jvp", "difference"):
             raise InvalidSetting(f"backend={backend!r}", "'jvp' or 'difference'", "The latter needs no jvp.")
         self.backend = backend
+        self.feature, self._site = feature, FeatureSite.of(feature, action)
 
     def forward(self, call: Call) -> Tensor:
         """Return (B,) errors; costs one forward of K * B rows (with its tangent for "jvp")."""
+        call = call if self._site is None else self._site.enter(call)
         slopes = find_leaves(lie_derivative(call.f, call.x, call.symmetry, backend=self.backend))
         outputs = find_leaves(call.y)
         terms = []

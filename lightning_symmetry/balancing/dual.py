@@ -1,0 +1,198 @@
+"""Strengths as multipliers of constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from lightning_symmetry.balancing.base import Balancer, read_length, read_strengths, spread
+from lightning_symmetry.exceptions import InvalidSetting
+
+# The multiplier that a typical slack reaches in a fifth of the training, and the least that counts as typical.
+TARGET, REACH, SMALL = 1.0, 0.2, 0.05
+
+
+@final
+class Dual(Balancer):
+    """Dual ascent: minimise the task's loss subject to v_k <= epsilon_k, resilient where that cannot be had.
+
+    The multiplier of a constraint rises while it is violated and falls to 0 where it is not needed:
+
+        lambda <- clip( lambda + rate (v - epsilon - u), 0, most ),
+        u      <- [ u - relax_rate (2 relax_cost u - lambda) ]_+ ,
+
+    with v - epsilon an exponential mean over the batches in which v was measured, and no step before the end of the
+    warm-up. The relaxation u >= 0 loosens a constraint at the price relax_cost u^2: it settles at
+    lambda = 2 relax_cost u, so that a constraint that cannot be met keeps a bounded multiplier, while in the plain form
+    (u = 0) it grows until the clip, and drags the others along. The final multiplier is the sensitivity of the task's
+    loss to epsilon: 0 says that the constraint is free, not that there is a symmetry.
+
+    The values may be of two kinds.
+
+    - *Measured errors*, which have no units, with a number for epsilon. Strengths are lambda times the task's first
+      loss, which makes rate, relax_cost and most numbers without units, too. The default epsilon of 0.02 is a relative
+      error of 14 %: above what interpolated images leave of a true symmetry, far below the 1 to 2 of a false one.
+    - *The task's own losses on moved data*, with epsilon="auto": (1 + margin) times the running loss on unmoved data,
+      plus ``share`` of the first loss, about what is published for images. Strengths are lambda; slack and u are in
+      units of the first loss. With a number for epsilon, and relative=False, everything is in the loss's own units.
+
+    Without a rate, the multiplier of a constraint that is violated by the typical slack reaches 1 in a fifth of the
+    training: rate = 1 / (0.2 batches slack), slack being the mean of the absolute slacks at the end of the warm-up.
+
+    Args:
+        epsilon: What is tolerated: a number, one a loss, or "auto".
+        rate: Of the multipliers, a batch; None for the automatic one.
+        resilient: Whether constraints are relaxed.
+        relax_cost: Half the slope of the price of relaxing.
+        relax_rate: Of the relaxations, a batch; None for at once: u = lambda / (2 relax_cost).
+        warmup: When steps begin; a share of the training if below 1, else a number of batches.
+        smoothing: Weight of the past in the means of slack and of the unmoved loss.
+        most: The clip.
+        margin: See above.
+        share: See above.
+        relative: Whether strengths are in units of the task's first loss; it has no meaning with "auto".
+
+    Raises:
+        InvalidSetting: A number lies outside its range.
+
+    References:
+        Hounie, Chamon and Ribeiro, Automatic data augmentation via invariance-constrained learning, arXiv 2209.15031;
+        Hounie, Ribeiro and Chamon, Resilient constrained learning, arXiv 2306.02426.
+
+    Example:
+        >>> dual = Dual(epsilon=0.1, rate=0.5, resilient=False, warmup=0, smoothing=0.0, relative=False)
+        >>> dual.track(torch.tensor([0.5, 0.05]), step=0)
+        >>> dual.strengths(2, step=1)
+        [0.2, 0.0]
+    """
+
+    measures = True
+
+    def __init__(
+        self,
+        epsilon: float | Sequence[float] | Literal["auto"] = 0.02,
+        rate: float | None = None,
+        resilient: bool = True,
+        relax_cost: float = 0.1,
+        relax_rate: float | None = None,
+        warmup: float = 0.05,
+        smoothing: float = 0.9,
+        most: float = 100.0,
+        margin: float = 0.2,
+        share: float = 0.1,
+        relative: bool = True,
+    ) -> None:
+        super().__init__()
+        positive = [relax_cost, most, *(r for r in (rate, relax_rate) if r is not None)]
+        if min(positive) <= 0 or min(warmup, margin, share) < 0 or not 0 <= smoothing < 1:
+            raise InvalidSetting(
+                got=f"rate={rate}, relax_cost={relax_cost}, relax_rate={relax_rate}, most={most}, warmup={warmup}, "
+                f"margin={margin}, share={share}, smoothing={smoothing}",
+                expected="positive rates, relax_cost and most, other numbers >= 0, and smoothing below 1",
+                remedy="The defaults are None, 0.1, None, 100, 0.05, 0.2, 0.1 and 0.9.",
+            )
+        if isinstance(epsilon, str) and epsilon != "auto":
+            raise InvalidSetting(f"epsilon={epsilon!r}", "a number, one a loss, or 'auto'", "For example 0.02.")
+        self.tolerated = None if isinstance(epsilon, str) else read_strengths(epsilon)
+        self.rate, self.resilient, self.relax_cost = rate, resilient, relax_cost
+        self.relax_rate = 0.5 / relax_cost if relax_rate is None else relax_rate
+        self.warmup, self.smoothing, self.most = warmup, smoothing, most
+        self.margin, self.share, self.relative = margin, share, relative and self.tolerated is not None
+        self.observes = self.relative or self.tolerated is None
+        self.batches: int | None = None
+        self.first: Tensor
+        self.clean: Tensor
+        self.pace: Tensor
+        self.dual: Tensor
+        self.relaxed: Tensor
+        self.slack: Tensor
+        self.weight: Tensor
+        # the task's first loss; its running mean on unmoved data and the weight in it; the automatic rate
+        self.register_buffer("first", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("clean", torch.zeros(2, dtype=torch.float64))
+        self.register_buffer("pace", torch.zeros((), dtype=torch.float64))
+        # lambda, u, the running slack and the weight in it
+        for name in ("dual", "relaxed", "slack", "weight"):
+            self.register_buffer(name, torch.zeros(0, dtype=torch.float64))
+
+    def plan(self, batches: int | None) -> None:
+        """See `Balancer.plan`."""
+        self.batches = batches
+
+    def strengths(self, terms: int, step: int) -> list[float]:
+        """See `Balancer.strengths`."""
+        self._fit(terms)
+        return (self.dual * (self.first if self.relative else 1.0)).tolist()
+
+    def observe(self, loss: float, moved: bool) -> None:
+        """See `Balancer.observe`."""
+        if float(self.first) == 0:
+            self.first.fill_(abs(loss))
+        if not moved:
+            self.clean = self._mix(self.clean, self.clean.new_tensor([loss, 1.0]))
+
+    def track(self, values: Tensor, step: int) -> None:
+        """See `Balancer.track`."""
+        self._fit(len(values))
+        if self.tolerated is None and not (float(self.clean[1]) and float(self.first)):
+            return
+        seen, excess = values.isfinite().to(self.slack.device), values.to(self.slack) - self._epsilon(len(values))
+        self.slack = torch.where(seen, self._mix(self.slack, excess / self._scale), self.slack)
+        self.weight = torch.where(seen, self._mix(self.weight, torch.ones_like(excess)), self.weight)
+        known = self.weight > 0
+        if step < read_length(self.warmup, self.batches) or not bool(known.any()):
+            return
+        slack = torch.where(known, self.slack / self.weight, 0.0)
+        step_up = self._pace(slack[known]) * (slack - self.relaxed)
+        self.dual = torch.where(known, (self.dual + step_up).clamp(0.0, self.most), self.dual)
+        if self.resilient:
+            slope = 2 * self.relax_cost * self.relaxed - self.dual
+            self.relaxed = (self.relaxed - self.relax_rate * slope).clamp_min(0.0)
+
+    def readings(self, terms: int, step: int) -> dict[str, list[float]]:
+        """Say the strengths, multipliers ("dual"), v - epsilon ("slack"), u ("relaxed"), and 1 for "infeasible".
+
+        A constraint counts as infeasible where more than epsilon was added to it, or its multiplier is at the clip.
+        Slack and u are in the units of the values; slack is NaN before the first measurement.
+        """
+        strengths = self.strengths(terms, step)
+        relaxed = self.relaxed * self._scale
+        lost = (self.dual >= self.most) | (relaxed > self._epsilon(terms))
+        return {
+            "strength": strengths,
+            "dual": self.dual.tolist(),
+            "slack": (self.slack / self.weight * self._scale).tolist(),
+            "relaxed": relaxed.tolist(),
+            "infeasible": lost.double().tolist(),
+        }
+
+    def _fit(self, terms: int) -> None:
+        self._size(terms, dual=0.0, relaxed=0.0, slack=0.0, weight=0.0)
+        self._epsilon(terms)
+
+    def _epsilon(self, terms: int) -> Tensor:
+        if self.tolerated is not None:
+            return self.slack.new_tensor(spread(self.tolerated, terms))
+        mean = self.clean[0] / self.clean[1].clamp_min(1e-12)
+        return (mean + self.margin * mean.abs() + self.share * self.first).expand(terms)
+
+    @property
+    def _scale(self) -> Tensor | float:
+        """What slack and u are in units of."""
+        return 1.0 if self.tolerated is not None else self.first.clamp_min(1e-12)
+
+    def _mix(self, mean: Tensor, new: Tensor) -> Tensor:
+        return self.smoothing * mean + (1 - self.smoothing) * new
+
+    def _pace(self, slack: Tensor) -> float:
+        if self.rate is not None:
+            return self.rate
+        if float(self.pace) == 0:
+            typical = max(float(slack.abs().mean()), SMALL)
+            rate = TARGET / (REACH * max(read_length(1 - 1e-9, self.batches), 1) * typical)
+            # slower than the relaxation and the mean of the slack, between which it would swing
+            self.pace.fill_(min(rate, 0.2 * self.relax_cost) if self.resilient else rate)
+        return float(self.pace)

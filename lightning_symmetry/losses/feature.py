@@ -1,0 +1,50 @@
+"""Where inside the network a loss looks."""
+
+from __future__ import annotations
+
+from typing import final
+
+from lightning_symmetry.exceptions import InvalidSetting
+from lightning_symmetry.losses.call import Call
+from lightning_symmetry.symmetry import Symmetry
+
+
+@final
+class FeatureSite:
+    """A submodule's output, and how the group moves it.
+
+    Args:
+        feature: Dotted name below the network.
+        action: The right-hand side of a sentence.
+    """
+
+    def __init__(self, feature: str, action: str) -> None:
+        self.feature, self.action = feature, action
+        self._symmetries: dict[int, Symmetry] = {}
+
+    @classmethod
+    def of(cls, feature: str | None, action: str | None) -> FeatureSite | None:
+        """Read what a loss was given; None for the network's own output.
+
+        Raises:
+            InvalidSetting: One of the two is missing.
+        """
+        if feature is None and action is None:
+            return None
+        if feature is None or action is None:
+            raise InvalidSetting(
+                got=f"feature={feature!r}, action={action!r}",
+                expected="both: which submodule, and how the group moves what it says",
+                remedy="For example feature='encoder', action='vector(2)', or action='scalar' for what stays.",
+            )
+        return cls(feature, action)
+
+    def enter(self, call: Call) -> Call:
+        """Look at the feature in place of the answer."""
+        known = self._symmetries.get(id(call.symmetry))
+        if known is None or known.sampler is not call.symmetry.sampler:
+            known = Symmetry(call.symmetry.sampler, call.symmetry.input, self.action, call.symmetry.name)
+            self._symmetries[id(call.symmetry)] = known
+        inner = call.inside(self.feature, known)
+        known.bind(inner.x, inner.y)
+        return inner
