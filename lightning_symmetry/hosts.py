@@ -245,13 +245,13 @@ class DeepSet(nn.Module):
         return self.all(self.each(x).mean(1))
 
 
-class ImageClassifier(LightningModule, ABC):
-    """What the image classifiers share: cross-entropy and accuracy; each brings its network and its optimizer.
+class LabelClassifier(LightningModule, ABC):
+    """What the classifiers share: cross-entropy and accuracy; each brings its network and its optimizer.
 
     Logs ``train/loss``, ``val/accuracy`` and ``test/accuracy``.
 
     Args:
-        net: From images (B, C, H, W) to logits (B, classes).
+        net: From inputs of B rows, such as images (B, C, H, W), to logits (B, classes).
         classes: Number of classes.
         lr: Learning rate.
     """
@@ -264,7 +264,7 @@ class ImageClassifier(LightningModule, ABC):
         self.test_accuracy = MulticlassAccuracy(classes, average="micro")
 
     def forward(self, x: Tensor) -> Tensor:
-        """Predict: (B, C, H, W) -> logits (B, classes)."""
+        """Predict: (B, ...) -> logits (B, classes)."""
         return self.net(x)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -292,7 +292,28 @@ class ImageClassifier(LightningModule, ABC):
 
 
 @final
-class PixelClassifier(ImageClassifier):
+class VectorClassifier(LabelClassifier):
+    """A perceptron with SiLU that tells classes of vectors and knows nothing of the space that they lie in.
+
+    Args:
+        inputs: Features in.
+        classes: Number of classes.
+        hidden: Width of each hidden layer.
+        lr: Learning rate.
+    """
+
+    def __init__(self, inputs: int, classes: int, hidden: Sequence[int] = (64, 64), lr: float = 1e-3) -> None:
+        widths = [inputs, *hidden]
+        layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.SiLU())]
+        super().__init__(nn.Sequential(*layers, nn.Linear(widths[-1], classes)), classes, lr)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Adam over everything."""
+        return torch.optim.Adam(self.parameters(), lr=self.lr)
+
+
+@final
+class PixelClassifier(LabelClassifier):
     """A perceptron on all pixels, which knows nothing of their places; weight decay keeps it smooth between them.
 
     Args:
@@ -325,7 +346,7 @@ class PixelClassifier(ImageClassifier):
 
 
 @final
-class Classifier(ImageClassifier):
+class Classifier(LabelClassifier):
     """A small convolutional network for small images.
 
     Args:
@@ -357,7 +378,7 @@ class Classifier(ImageClassifier):
 
 
 @final
-class SteerableClassifier(ImageClassifier):
+class SteerableClassifier(LabelClassifier):
     """A convolutional network of escnn's layers with a symmetry of images built in, see `SteerableCNN`.
 
     Args:
@@ -386,7 +407,7 @@ class SteerableClassifier(ImageClassifier):
 
 
 @final
-class ResNet18Classifier(ImageClassifier):
+class ResNet18Classifier(LabelClassifier):
     """torchvision's ResNet-18 for 3 x 32 x 32: a 3 x 3 stem without stride, and no first pooling.
 
     Args:

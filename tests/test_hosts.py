@@ -6,14 +6,15 @@ import lightning.pytorch as L
 import pytest
 import torch
 
-from lightning_symmetry.data import PlanarVectors, PointClouds, RotatedDigits
+from lightning_symmetry.data import PlanarVectors, PointClouds, Rings, RotatedDigits
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.hosts import (
     Classifier,
-    ImageClassifier,
+    LabelClassifier,
     PointRegressor,
     Regressor,
     ResNet18Classifier,
+    VectorClassifier,
     VectorRegressor,
 )
 
@@ -74,6 +75,13 @@ def test_classifier_learns() -> None:
     assert found["test/accuracy"] > 0.7
 
 
+def test_classifier_of_vectors_learns() -> None:
+    torch.manual_seed(0)
+    found = metrics(VectorClassifier(2, 3, lr=1e-2), Rings(), 25)
+    assert {"train/loss", "val/accuracy", "test/accuracy"} <= set(found)
+    assert found["test/accuracy"] > 0.9
+
+
 def test_resnet_takes_small_images() -> None:
     module = ResNet18Classifier(classes=7)
     assert module(torch.zeros(2, 3, 32, 32)).shape == (2, 7)
@@ -82,6 +90,6 @@ def test_resnet_takes_small_images() -> None:
 
 def test_what_hosts_share_is_abstract() -> None:
     with pytest.raises(TypeError):
-        ImageClassifier(torch.nn.Identity(), 2, 0.1)
+        LabelClassifier(torch.nn.Identity(), 2, 0.1)
     with pytest.raises(TypeError):
         VectorRegressor(torch.nn.Identity(), 0.1)

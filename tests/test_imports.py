@@ -41,8 +41,9 @@ FLOOR = {name: height for height, names in enumerate(FLOORS) for name in names}
 
 LIGHTNING_ALLOWED = {"callbacks", "data", "hosts", "methods", "testing", "lightning_cli", "recipe", "extract", "cli"}
 SIBLINGS_ALLOWED = {"callbacks", "discovery", "report", "losses", "metrics"}
-FOUNDATIONS = {"base", "element", "flow", "joined", "known", "parts", "grid"}
+FOUNDATIONS = {"base", "digits", "element", "flow", "joined", "known", "parts", "grid"}
 FOUNDATIONS |= {"polynomials", "precision", "distributed", "ranks"}
+FOUNDATIONS |= {"equivariant_maps", "orbits", "tensor_types"}
 
 
 def modules() -> dict[str, Path]:

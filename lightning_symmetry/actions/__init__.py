@@ -23,6 +23,7 @@ from lightning_symmetry.actions.pseudoscalar import Pseudoscalar
 from lightning_symmetry.actions.pseudovector import Pseudovector
 from lightning_symmetry.actions.representation import Representation
 from lightning_symmetry.actions.scalar import Scalar
+from lightning_symmetry.actions.tensors import Tensors
 from lightning_symmetry.actions.tokens import Tokens
 from lightning_symmetry.actions.vector import Vector
 from lightning_symmetry.actions.velocity import Velocity
@@ -48,6 +49,7 @@ __all__ = [
     "Representation",
     "Scalar",
     "StillAction",
+    "Tensors",
     "Tokens",
     "Vector",
     "Velocity",
@@ -70,6 +72,7 @@ _TABLE: dict[str, Callable[..., Action]] = {
     "mask": Mask,
     "field": _field,
     "tokens": Tokens,
+    "tensors": Tensors,
     "box": Box,
     "keypoints": Keypoints,
     "pseudovector": Pseudovector,
@@ -90,10 +93,10 @@ def by_name(name: str, *args: Any, **kwargs: Any) -> Action:
     """Make an action from its name, or from words such as ``"vector(3)"``.
 
     Args:
-        name: "scalar", "label" (a class, told by logits), "vector", "pseudovector", "pseudoscalar", "points",
-            "lattice", "velocity" (a vector at a point), "jet" (derivatives of a function); on images "image", "mask",
-            "field", "tokens", "box", "keypoints"; on sets and graphs "nodes", "edges", "index"; "rep" (of escnn),
-            "learned"; case does not matter; a dotted name imports a class.
+        name: "scalar", "label" (a class, told by logits), "vector", "pseudovector", "pseudoscalar", "tensors" (of
+            several ranks), "points", "lattice", "velocity" (a vector at a point), "jet" (derivatives of a function); on
+            images "image", "mask", "field", "tokens", "box", "keypoints"; on sets and graphs "nodes", "edges", "index";
+            "rep" (of escnn), "learned"; case does not matter; a dotted name imports a class.
         *args: For its constructor.
         **kwargs: For its constructor.
 

@@ -30,11 +30,13 @@ class Balancer(nn.Module, ABC):
         measures: Whether it wants to be told every value, also where the strength is 0; else a loss of strength 0 is
             neither drawn for nor computed.
         differentiates: Whether it wants to be told how large the gradients of the task and of every value are.
+        losses: How many losses each symmetry has: theirs follow one another, symmetry by symmetry.
     """
 
     observes: bool = False
     measures: bool = False
     differentiates: bool = False
+    losses: int = 1
 
     @property
     def tracks(self) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Literal, final
 
 import torch
 from torch import Tensor
 
-from lightning_symmetry.balancing.base import Balancer, read_length, read_strengths, spread
+from lightning_symmetry.balancing.base import ASSUMED, Balancer, read_length, read_strengths, spread
 from lightning_symmetry.exceptions import InvalidSetting
 
 # The multiplier that a typical slack reaches in a fifth of the training, and the least that counts as typical.
@@ -106,16 +107,16 @@ class Dual(Balancer):
         self.first: Tensor
         self.clean: Tensor
         self.pace: Tensor
+        self.last: Tensor
         self.dual: Tensor
         self.relaxed: Tensor
         self.slack: Tensor
-        self.weight: Tensor
-        # the task's first loss; its running mean on unmoved data and the weight in it; the automatic rate
-        self.register_buffer("first", torch.zeros((), dtype=torch.float64))
-        self.register_buffer("clean", torch.zeros(2, dtype=torch.float64))
-        self.register_buffer("pace", torch.zeros((), dtype=torch.float64))
-        # lambda, u, the running slack and the weight in it
-        for name in ("dual", "relaxed", "slack", "weight"):
+        # the task's first loss; its running mean on unmoved data, NaN before there is any; the automatic rate; the last
+        # batch in which anything was measured
+        for name, start in (("first", 0.0), ("clean", math.nan), ("pace", 0.0), ("last", -1.0)):
+            self.register_buffer(name, torch.tensor(start, dtype=torch.float64))
+        # lambda, u, and the running slack, NaN before there is any
+        for name in ("dual", "relaxed", "slack"):
             self.register_buffer(name, torch.zeros(0, dtype=torch.float64))
 
     def plan(self, batches: int | None) -> None:
@@ -125,29 +126,33 @@ class Dual(Balancer):
     def strengths(self, terms: int, step: int) -> list[float]:
         """See `Balancer.strengths`."""
         self._fit(terms)
-        return (self.dual * (self.first if self.relative else 1.0)).tolist()
+        return (self.dual * self.first if self.relative else self.dual).tolist()
 
     def observe(self, loss: float, moved: bool) -> None:
         """See `Balancer.observe`."""
         if float(self.first) == 0:
             self.first.fill_(abs(loss))
         if not moved:
-            self.clean = self._mix(self.clean, self.clean.new_tensor([loss, 1.0]))
+            mean = float(self.clean)
+            self.clean.fill_(loss if math.isnan(mean) else self.smoothing * mean + (1 - self.smoothing) * loss)
 
     def track(self, values: Tensor, step: int) -> None:
         """See `Balancer.track`."""
         self._fit(len(values))
-        if self.tolerated is None and not (float(self.clean[1]) and float(self.first)):
+        if self.tolerated is None and (math.isnan(float(self.clean)) or float(self.first) == 0):
             return
-        seen, excess = values.isfinite().to(self.slack.device), values.to(self.slack) - self._epsilon(len(values))
-        self.slack = torch.where(seen, self._mix(self.slack, excess / self._scale), self.slack)
-        self.weight = torch.where(seen, self._mix(self.weight, torch.ones_like(excess)), self.weight)
-        known = self.weight > 0
-        if step < read_length(self.warmup, self.batches) or not bool(known.any()):
+        elapsed = max(step - float(self.last), 1.0)
+        self.last.fill_(step)
+        excess = (values.to(self.slack) - self._epsilon(len(values))) / self._scale
+        mean = torch.where(self.slack.isnan(), excess, self.slack.lerp(excess, 1 - self.smoothing))
+        self.slack = torch.where(excess.isfinite(), mean, self.slack)
+        if step < read_length(self.warmup, self.batches):
             return
-        slack = torch.where(known, self.slack / self.weight, 0.0)
-        step_up = self._pace(slack[known]) * (slack - self.relaxed)
-        self.dual = torch.where(known, (self.dual + step_up).clamp(0.0, self.most), self.dual)
+        # a longer step would jump across lambda = 2 relax_cost slack
+        stride = min(elapsed * self._pace(), 2 * self.relax_cost if self.resilient else math.inf)
+        # what was never measured has neither a slack nor a relaxation
+        ascent = self.slack.nan_to_num(0.0) - self.relaxed
+        self.dual = (self.dual + stride * ascent).clamp(0.0, self.most)
         if self.resilient:
             slope = 2 * self.relax_cost * self.relaxed - self.dual
             self.relaxed = (self.relaxed - self.relax_rate * slope).clamp_min(0.0)
@@ -156,7 +161,8 @@ class Dual(Balancer):
         """Say the strengths, multipliers ("dual"), v - epsilon ("slack"), u ("relaxed"), and 1 for "infeasible".
 
         A constraint counts as infeasible where more than epsilon was added to it, or its multiplier is at the clip.
-        Slack and u are in the units of the values; slack is NaN before the first measurement.
+        Slack and u are in the units of the values; slack is NaN before the first measurement, and the plain form has
+        no u.
         """
         strengths = self.strengths(terms, step)
         relaxed = self.relaxed * self._scale
@@ -164,35 +170,32 @@ class Dual(Balancer):
         return {
             "strength": strengths,
             "dual": self.dual.tolist(),
-            "slack": (self.slack / self.weight * self._scale).tolist(),
-            "relaxed": relaxed.tolist(),
+            "slack": (self.slack * self._scale).tolist(),
+            **({"relaxed": relaxed.tolist()} if self.resilient else {}),
             "infeasible": lost.double().tolist(),
         }
 
     def _fit(self, terms: int) -> None:
-        self._size(terms, dual=0.0, relaxed=0.0, slack=0.0, weight=0.0)
-        self._epsilon(terms)
+        self._size(terms, dual=0.0, relaxed=0.0, slack=math.nan)
+        spread(self.tolerated or [0.0], terms)
 
     def _epsilon(self, terms: int) -> Tensor:
         if self.tolerated is not None:
             return self.slack.new_tensor(spread(self.tolerated, terms))
-        mean = self.clean[0] / self.clean[1].clamp_min(1e-12)
+        mean = self.clean.nan_to_num(0.0)
         return (mean + self.margin * mean.abs() + self.share * self.first).expand(terms)
 
     @property
-    def _scale(self) -> Tensor | float:
+    def _scale(self) -> float:
         """What slack and u are in units of."""
-        return 1.0 if self.tolerated is not None else self.first.clamp_min(1e-12)
+        return 1.0 if self.tolerated is not None else max(float(self.first), 1e-30)
 
-    def _mix(self, mean: Tensor, new: Tensor) -> Tensor:
-        return self.smoothing * mean + (1 - self.smoothing) * new
-
-    def _pace(self, slack: Tensor) -> float:
+    def _pace(self) -> float:
         if self.rate is not None:
             return self.rate
         if float(self.pace) == 0:
-            typical = max(float(slack.abs().mean()), SMALL)
-            rate = TARGET / (REACH * max(read_length(1 - 1e-9, self.batches), 1) * typical)
+            typical = max(float(self.slack.abs().nanmean()), SMALL)
+            rate = TARGET / (REACH * (self.batches or ASSUMED) * typical)
             # slower than the relaxation and the mean of the slack, between which it would swing
             self.pace.fill_(min(rate, 0.2 * self.relax_cost) if self.resilient else rate)
         return float(self.pace)

@@ -57,7 +57,7 @@ class Ratio(Balancer):
         gate, the mean and the automatic strength are ours.
 
     Example:
-        >>> rule = Ratio(start=1, window=1, strength=100.0)
+        >>> rule = Ratio(start=1, window=1, strength=100.0, repeat=False)
         >>> rule.track(torch.tensor([1e-3, 1e-2, 1e-1]), step=0)
         >>> [round(strength, 6) for strength in rule.strengths(3, step=1)]
         [100.0, 1.0, 0.01]
@@ -91,8 +91,8 @@ class Ratio(Balancer):
         self.factors: Tensor
         self.totals: Tensor
         self.counts: Tensor
-        # the automatic strength, 0 before it is known; sum and number of the task's losses; of the current period, the
-        # first batch and whether any came before it
+        # the automatic strength, 0 before it is known; the task's last loss, and the sum and number in the window; the
+        # batch after which the rule was last applied, and whether it ever was
         self.register_buffer("unit", torch.zeros((), dtype=torch.float64))
         self.register_buffer("loss", torch.zeros(3, dtype=torch.float64))
         self.register_buffer("began", torch.zeros(2, dtype=torch.float64))

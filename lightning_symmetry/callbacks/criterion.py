@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lightning_symmetry.callbacks.provenance import Seen, Source, Unrepeatable, name_of, replace_nodes
+from lightning_symmetry.callbacks.provenance import Seen, Source, name_of, replace_nodes
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.rows import Rows
 
@@ -49,7 +48,7 @@ class Criterion:
         kwargs: Likewise.
         host: The module, of which parameters and buffers may be among the arguments.
         reduction: How the host reduces what a function without a reduction of its own gives.
-        given: The arguments as they were, positional and by name; None where the call was read from a checkpoint.
+        given: The arguments as they were, positional and by name; None where nobody knows any more.
     """
 
     name: str
@@ -85,7 +84,7 @@ class Criterion:
 
         Args:
             answer: The network's answer.
-            batch: Holds the targets; None for what they were when the call was seen.
+            batch: Holds the targets.
             samples: In both.
 
         Returns:
@@ -94,17 +93,25 @@ class Criterion:
         Raises:
             Unrepeatable: The batch does not tell the targets, or the prediction cannot be made of the answer again.
         """
-        trees = {"answer": answer, "host": self.host} | ({} if batch is None else {"batch": batch})
-        memo: dict[int, Any] = {}
+        trees, memo = {"answer": answer, "batch": batch, "host": self.host}, dict[int, Any]()
 
-        def put(node: Any, then: Any) -> Any:
-            if not isinstance(node, Source):
-                return node
-            return then if batch is None and "answer" not in node.reads else node.evaluate(trees, samples, memo)
+        def put(node: Any) -> Any:
+            return node.evaluate(trees, samples, memo) if isinstance(node, Source) else node
 
-        given = self.given or (self.args, self.kwargs)
-        args = tuple(put(node, then) for node, then in zip(self.args, given[0], strict=True))
-        return args, {key: put(node, given[1][key]) for key, node in self.kwargs.items()}
+        return tuple(put(node) for node in self.args), {key: put(node) for key, node in self.kwargs.items()}
+
+    def with_target(self) -> Criterion:
+        """Keep the very targets of the step in which the call was seen, for batches that do not tell them."""
+        if self.given is None:
+            return self
+
+        def keep(node: Any, then: Any) -> Any:
+            return node if isinstance(node, Source) and "answer" in node.reads else then
+
+        args = tuple(keep(node, then) for node, then in zip(self.args, self.given[0], strict=True))
+        return replace(
+            self, args=args, kwargs={key: keep(node, self.given[1][key]) for key, node in self.kwargs.items()}
+        )
 
     def per_sample(self, answer: Any, batch: Any, samples: int, rows: Rows | None = None) -> Tensor:
         """Compare answers with targets, one loss a sample.
@@ -115,7 +122,7 @@ class Criterion:
 
         Args:
             answer: The network's answer to all samples of a batch, of the structure that was seen.
-            batch: Holds their targets; None for those of the step in which the call was seen.
+            batch: Holds their targets.
             samples: Their number B.
             rows: Which sample every row belongs to, in batches of graphs.
 
@@ -187,12 +194,11 @@ def by_hand(source: Source | None, host: nn.Module) -> Criterion | None:
     (inside,) = made.args
     if not isinstance(inside, Source) or "answer" not in inside.reads:
         return None
-    return Criterion(
-        f"{name_of(made.function)} by hand", _itself, (inside,), {}, host, name_of(made.function), ((None,), {})
-    )
+    return Criterion(f"{name_of(made.function)} by hand", itself, (inside,), {}, host, name_of(made.function))
 
 
-def _itself(values: Tensor) -> Tensor:
+def itself(values: Tensor) -> Tensor:
+    """Give the values that are averaged or added by hand."""
     return values
 
 
@@ -212,6 +218,3 @@ def _lift(node: Any) -> Any:
     """Give half precision the range that a ratio of losses needs."""
     low = isinstance(node, Tensor) and node.is_floating_point() and node.itemsize < 4
     return node.float() if low else node
-
-
-__all__ = ["KNOWN", "NEGATIVE", "Criterion", "Unrepeatable", "by_hand"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -66,7 +67,7 @@ class SymmetryCallback(Callback, ABC):
         symmetries: Any,
         module: str | None,
         losses: Sequence[Loss],
-        balance: Balancer | str | float | Sequence[float],
+        balance: Balancer | float | Sequence[float] | str,
         every_n_steps: int,
         lr: float,
         seed: int,
@@ -97,7 +98,7 @@ class SymmetryCallback(Callback, ABC):
         self._penalties: list[Tensor] = []
         self._values: dict[str, Tensor] = {}
         self._task_loss, self._measured, self._gradients = TaskLoss(), Measured(), Measured()
-        self._terms: list[Tensor] = []
+        self._terms: list[list[Tensor]] = []
         self._moved = False
         self._calls = 0
         self._met_trainer = False
@@ -152,6 +153,11 @@ class SymmetryCallback(Callback, ABC):
 
     # ---------------------------------------------------------------- what the finals decide
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is nothing that it could do, for want of symmetries."""
+        return not len(self.symmetries)
+
     def moves_task(self) -> bool:
         """Whether the task's own forward is moved in this batch."""
         return False
@@ -169,16 +175,16 @@ class SymmetryCallback(Callback, ABC):
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Wrap the training step and check what can be checked before training time is spent."""
         self._met_trainer = True
-        if not len(self.symmetries):
+        if self.is_idle:
             self.adopt_from(pl_module, stage)
-        if not len(self.symmetries):
+        if self.is_idle:
             return
         refuse_same_key(self, trainer.callbacks)
         if stage != "fit":
             return
         refuse_unsupported(trainer, pl_module)
         self._trainer, self._host = trainer, pl_module
-        refuse_balance(self.balance, pl_module)
+        refuse_balance(self, pl_module, trainer.callbacks)
         self._calls, self._reservoir = 0, Reservoir()
         self._task_loss, self._measured, self._gradients = TaskLoss(), Measured(), Measured()
         self._find_owned(trainer.callbacks)
@@ -386,14 +392,14 @@ class SymmetryCallback(Callback, ABC):
         if self.balance.observes:
             self._task_loss.note(output, self._host, type(self.balance).__name__)
         terms, self._terms = self._terms, []
-        if self.balance.differentiates and terms and (loss := find_loss(output)) is not None and self._tap.target:
-            # several calls of one network make up each value together
-            values = torch.stack(terms).nanmean(0)
+        if terms and (loss := find_loss(output)) is not None and self._tap.target:
+            # of several calls of one network the penalties are summed
+            values = [torch.stack(calls).sum() for calls in zip(*terms, strict=True)]
             self._gradients.note(measure_gradients([loss, *values], self._tap.target))
         penalties, self._penalties = self._penalties, []
         if not penalties or output is None:
             return output
-        return add_to_loss(output, torch.stack(penalties).sum())
+        return add_to_loss(output, functools.reduce(torch.add, penalties))
 
     def on_call(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Answer the network's call: move it, penalise it, or let it pass."""
@@ -411,9 +417,10 @@ class SymmetryCallback(Callback, ABC):
             self._meet_output(x, y)
             return y
         active = self.objective.choose_active(chosen)
-        before = RandomState(self.symmetries[0].leading(x).device)
-        drawn = self._draw(x, chosen, max((loss.views for loss in active), default=1), moving)
-        rows = self.choose_rows(self.symmetries[0].leading(x), self._rng) if moving else None
+        leading = self.symmetries[0].leading(x)
+        before = RandomState(leading.device)
+        drawn = self._draw(x, chosen, max((loss.views for loss in active), default=1), moving, leading)
+        rows = self.choose_rows(leading, self._rng) if moving else None
         # losses that look only at the group and its law leave the task its one forward
         alone, said = moving and not any(loss.needs_output for loss in active), {}
         if alone:
@@ -436,7 +443,7 @@ class SymmetryCallback(Callback, ABC):
         outcome = self.objective(calls, chosen)
         self._values.update(outcome.values)
         if self.balance.tracks:
-            self._measured.note(outcome.terms)
+            self._measured.note(torch.stack(outcome.terms))
         if self.balance.differentiates:
             self._terms.append(outcome.terms)
         if moving and not alone:
@@ -449,7 +456,9 @@ class SymmetryCallback(Callback, ABC):
         self._penalties.append(outcome.penalty)
         return y
 
-    def _draw(self, x: Any, chosen: Sequence[bool], views: int, moving: bool) -> list[tuple[Element | None, Tensor]]:
+    def _draw(
+        self, x: Any, chosen: Sequence[bool], views: int, moving: bool, leading: Tensor
+    ) -> list[tuple[Element | None, Tensor]]:
         """Draw elements of every symmetry that wants any in this batch."""
         if moving and self.balance.is_reference(self.step):
             return [stand_still(symmetry, x, max(views, 1), self._rng) for symmetry in self.symmetries]
@@ -457,7 +466,7 @@ class SymmetryCallback(Callback, ABC):
         return [
             symmetry.sample(x, max(views, 1), self._rng)
             if moving or self.objective.wants_elements(chosen, i)
-            else draw_nothing(symmetry, x)
+            else draw_nothing(leading)
             for i, symmetry in enumerate(self.symmetries)
         ]
 

@@ -20,22 +20,26 @@ def find_loss(output: Any) -> Tensor | None:
 
 
 def measure_gradients(losses: Sequence[Tensor], network: nn.Module) -> Tensor:
-    """Measure the norm of every loss's gradient in the last weight that is trained.
+    """Measure the norm of every loss's gradient in the last trained weight that all of them depend on.
+
+    That is the last one, but for losses that look at a feature inside the network: what comes after it is not theirs.
 
     Args:
-        losses: Scalars.
+        losses: Scalars; one that is NaN or without gradient was not measured.
         network: Whose weight.
 
     Returns:
-        (n,), NaN where a loss has no gradient.
+        (n,), NaN for what was not measured, and for everything where no weight is shared.
 
     Cost: one backward a loss, down to that weight alone.
     """
-    weights = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
-    sizes = []
-    for loss in losses:
-        gradient = None
-        if weights and loss.requires_grad and bool(loss.isfinite()):
-            (gradient,) = torch.autograd.grad(loss, weights[-1:], retain_graph=True, allow_unused=True)
-        sizes.append(losses[0].new_full((), torch.nan) if gradient is None else torch.linalg.vector_norm(gradient))
-    return torch.stack([size.to(sizes[0]) for size in sizes])
+    measured = [i for i, loss in enumerate(losses) if loss.requires_grad and bool(loss.isfinite())]
+    sizes = [losses[0].new_full((), torch.nan)] * len(losses)
+    for weight in reversed([p for p in network.parameters() if p.requires_grad and p.ndim > 1]):
+        # nothing is computed for a weight that a loss does not depend on
+        found = [torch.autograd.grad(losses[i], weight, retain_graph=True, allow_unused=True)[0] for i in measured]
+        if all(gradient is not None for gradient in found):
+            for i, gradient in zip(measured, found, strict=True):
+                sizes[i] = torch.linalg.vector_norm(gradient).to(sizes[i])
+            break
+    return torch.stack(sizes)

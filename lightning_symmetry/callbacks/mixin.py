@@ -48,7 +48,7 @@ class SymmetryParts(nn.Module):
         self,
         symmetries: Any,
         losses: Sequence[Loss] | None,
-        balance: Balancer | str | float | Sequence[float] | None,
+        balance: Balancer | float | Sequence[float] | str | None,
     ) -> None:
         super().__init__()
         built = build_symmetries(symmetries)
@@ -68,7 +68,8 @@ class SymmetryParts(nn.Module):
                 remedy="Give the balancer numbers (strength=, epsilon=), or use a callback, which sees the whole step.",
             )
         self.calls = 0
-        self.taught: int | None = None
+        self._noted: int | None = None
+        self._waiting: tuple[int, Tensor] | None = None
         self.optimizers_seen: tuple[int, ...] = ()
 
     @property
@@ -97,24 +98,37 @@ class SymmetryParts(nn.Module):
         if len(self.learnable) > before:
             raise NoGradient("a learnable action whose shape only the data tell", "one that is known before", _REMEDY)
 
-    def teach(self, terms: Tensor, step: int, batches: int | None) -> None:
-        """Tell the balancer the values of a batch, as means over ranks; of several calls in one, the first counts.
+    def note(self, terms: Tensor, step: int) -> None:
+        """Keep the values of a batch, as means over ranks; of several calls in one, the first counts.
 
         Args:
             terms: (T,), NaN where nothing was measured.
             step: The batch.
-            batches: Of the training in all; None where nobody knows.
         """
-        balance = self.objective.balance
-        if not balance.tracks or self.taught == step:
+        if not self.objective.balance.tracks or self._noted == step:
             return
-        if self.taught is None:
-            balance.plan(batches)
-        self.taught = step
-        measured = Measured()
+        measured, self._noted = Measured(), step
         measured.note(terms)
-        if (values := measured.collect(len(terms), terms.device)) is not None:
-            balance.track(values, step)
+        values = measured.collect(len(terms), terms.device)
+        self._waiting = None if values is None else (step, values)
+
+    def learn(self, step: int | None = None) -> None:
+        """Tell the balancer what was noted in an earlier batch: within one, every call has the same strengths.
+
+        Args:
+            step: The batch that is under way; None between batches.
+        """
+        if self._waiting is not None and self._waiting[0] != step:
+            (batch, values), self._waiting = self._waiting, None
+            self.objective.balance.track(values, batch)
+
+    def _save_to_state_dict(self, *args: Any) -> None:
+        self.learn()
+        super()._save_to_state_dict(*args)
+
+    def _load_from_state_dict(self, *args: Any) -> None:
+        self._noted = self._waiting = None
+        super()._load_from_state_dict(*args)
 
     def demand_trained(self, optimizers: Sequence[Any]) -> None:
         """Check that what is learnable is in some optimizer.
@@ -167,7 +181,7 @@ class SymmetryMixin(ABC):
         """Give the penalties; `Equivariance` unless overridden, with what a learnt group needs beside it."""
         return None
 
-    def symmetry_balance(self) -> Balancer | str | float | Sequence[float] | None:
+    def symmetry_balance(self) -> Balancer | float | Sequence[float] | str | None:
         """Give their strengths; by default 1 for all, and those of `LearnableAugmentation` where a group is learnt."""
         return None
 
@@ -220,6 +234,10 @@ class SymmetryMixin(ABC):
         batch = getattr(getattr(trainer, "fit_loop", None), "total_batch_idx", None)
         step = parts.calls if batch is None else max(batch, 0)
         parts.calls += 1
+        learning = training or trainer is None
+        if learning:
+            parts.objective.balance.plan(count_batches(trainer) if training else None)
+            parts.learn(step)
         for symmetry in parts.symmetries:
             limit_widths(symmetry.sampler, symmetry.moves_pictures)
         chosen = parts.objective.choose_terms(len(parts.symmetries), step)
@@ -242,12 +260,13 @@ class SymmetryMixin(ABC):
         calls = []
         for i, symmetry in enumerate(cast("list[Symmetry]", list(parts.symmetries))):
             wanted = parts.objective.wants_elements(chosen, i)
-            g, weights = symmetry.sample(named, views, rng) if wanted else draw_nothing(symmetry, named)
+            g, weights = symmetry.sample(named, views, rng) if wanted else draw_nothing(symmetry.leading(named))
             calls.append(Call(run, named, answer, g, weights, symmetry, rng, step, site.module, look, said))
         outcome = parts.objective(calls, chosen)
-        if training or trainer is None:
-            parts.teach(outcome.terms, step, count_batches(trainer) if training else None)
-        penalty = outcome.terms.new_zeros(()) if outcome.penalty is None else outcome.penalty
+        terms = torch.stack(outcome.terms)
+        if learning:
+            parts.note(terms, step)
+        penalty = terms.new_zeros(()) if outcome.penalty is None else outcome.penalty
         return torch.stack([penalty, *(one.to(penalty) for one in rest)]).sum()
 
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:

@@ -15,6 +15,7 @@ from lightning_symmetry.discovery import label_generators
 from lightning_symmetry.exceptions import InvalidSetting, UnknownName
 from lightning_symmetry.functional.distributed import holds_everywhere, is_distributed
 from lightning_symmetry.metrics import (
+    ApproximateSymmetryLevel,
     EquivarianceCurve,
     EquivarianceError,
     LieDerivativeError,
@@ -29,10 +30,11 @@ METRICS: dict[str, Callable[..., SymmetryMetric]] = {
     "equivariance": EquivarianceError,
     "orbit": OrbitConsistency,
     "curve": EquivarianceCurve,
+    "level": ApproximateSymmetryLevel,
 }
 """What may be measured, by the name that its numbers begin with."""
 _OF_GENERATORS = ("lie_derivative", "curve")
-_OF_DRAWS = ("equivariance", "orbit")
+_OF_DRAWS = ("equivariance", "orbit", "level")
 
 
 @final
@@ -41,15 +43,17 @@ class SymmetryMonitor(WatchingCallback):
 
     Nothing is trained, and a run with the monitor is bit for bit the run without it. Logged are
     ``symmetry/<name>/<metric>_<key>`` and, with ``_se`` behind, its standard error; for example
-    ``symmetry/image/lie_derivative_rotation``. The numbers are exact on any number of devices.
+    ``symmetry/image/lie_derivative_rotation``. A key that begins as the metric is called stands alone: ``level``,
+    ``level_error``, ``level_null``. The numbers are exact on any number of devices.
 
     Args:
         symmetries: One symmetry or a list: sentences, saved files, mappings or objects; None for those that the module
             states, see `SymmetryMixin`. An object that another callback learns is measured as it stands.
         module: Dotted name of the network, needed only where several are called in one step.
         metrics: Names out of "lie_derivative" (`LieDerivativeError`), "equivariance" (`EquivarianceError`), "orbit"
-            (`OrbitConsistency`) and "curve" (`EquivarianceCurve`), or a mapping from these to settings, such as
-            ``{"equivariance": {"n": 8, "normalise": "variance"}}``; finite groups lack what needs generators.
+            (`OrbitConsistency`), "curve" (`EquivarianceCurve`) and "level" (`ApproximateSymmetryLevel`), or a mapping
+            from these to settings, such as ``{"equivariance": {"n": 8, "normalise": "variance"}}``; finite groups lack
+            what needs generators.
         every_n: Every n-th validation of a fit.
         samples: Inputs that are looked at, on each process; rounded up to whole batches.
         report: Whether the numbers are printed at the end and written to ``<log dir>/symmetry/<name>/monitor.csv``.
@@ -154,7 +158,7 @@ class SymmetryMonitor(WatchingCallback):
         if not self._due or not holds_everywhere(bool(self._metrics), pl_module.device):
             return
         self.values = {
-            f"symmetry/{symmetry.name}/{wanted}_{key}": float(value)
+            f"symmetry/{symmetry.name}/{key if key.startswith(wanted) else f'{wanted}_{key}'}": float(value)
             for symmetry, metrics in zip(self.symmetries, self._metrics, strict=True)
             for wanted, metric in metrics.items()
             for key, value in metric.compute().items()

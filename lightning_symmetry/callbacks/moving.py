@@ -35,14 +35,12 @@ def stand_still(symmetry: Symmetry, x: Any, views: int, rng: Rng) -> tuple[Eleme
         return symmetry.group.exp(weights.new_zeros(len(g), symmetry.group.count)), weights
 
 
-def draw_nothing(symmetry: Symmetry, x: Any) -> tuple[None, Tensor]:
+def draw_nothing(leading: Tensor) -> tuple[None, Tensor]:
     """Draw no element a sample, for losses that look at none.
 
     Args:
-        symmetry: Of which nothing is drawn.
-        x: The input structure.
+        leading: (B, ...), a row for each sample.
     """
-    leading = symmetry.leading(x)
     return None, leading.new_zeros(len(leading), 0, dtype=torch.promote_types(leading.dtype, torch.float32))
 
 

@@ -23,12 +23,13 @@ class Outcome:
     Args:
         penalty: What is added to the task's loss, a scalar of at least float32; None where nothing is.
         values: The value of every loss that was computed, without gradient, under ``<symmetry>/<loss>``.
-        terms: (T,) values with their gradients, loss by loss within each symmetry; NaN for what was not computed.
+        terms: The T values with their gradients, loss by loss within each symmetry; NaN for what was not computed.
+            They are kept apart: a row of them would tie each to the graphs of all.
     """
 
     penalty: Tensor | None
     values: dict[str, Tensor]
-    terms: Tensor
+    terms: list[Tensor]
 
 
 @final
@@ -48,7 +49,7 @@ class Objective(nn.Module):
     def __init__(
         self,
         losses: Sequence[Loss],
-        balance: Balancer | str | float | Sequence[float],
+        balance: Balancer | float | Sequence[float] | str,
         every_n_steps: int = 1,
         turns: bool = False,
     ) -> None:
@@ -62,6 +63,7 @@ class Objective(nn.Module):
         if isinstance(balance, str):
             balance = by_name(balance)
         self.balance = balance if isinstance(balance, Balancer) else Fixed(balance)
+        self.balance.losses = max(len(losses), 1)
         self.every_n_steps, self.turns = every_n_steps, turns
 
     @property
@@ -97,7 +99,7 @@ class Objective(nn.Module):
         if step % self.every_n_steps or not terms:
             return [False] * terms
         strengths = self.balance.strengths(terms, step)
-        turn = self._whose_turn(symmetries, step) if self.turns else None
+        turn = self._whose_turn(symmetries, step) if any(map(self._takes_turns, self.losses)) else None
         return [
             (strength > 0 or self.balance.measures) and (not self._takes_turns(loss) or i == turn)
             for i in range(symmetries)
@@ -127,7 +129,8 @@ class Objective(nn.Module):
         strengths = self.balance.strengths(terms, calls[0].step)
         counts = [c and s > 0 for c, s in zip(chosen, strengths, strict=True)]
         found: dict[int, Tensor] = {}
-        with torch.set_grad_enabled(any(counts) and torch.is_grad_enabled()):
+        needs_gradients = any(counts) or self.balance.differentiates
+        with torch.set_grad_enabled(needs_gradients and torch.is_grad_enabled()):
             for j, loss in enumerate(self.losses):
                 of = [i for i in range(len(calls)) if chosen[i * count + j]]
                 if of:
@@ -144,9 +147,11 @@ class Objective(nn.Module):
         if any(counts):
             # what does not count may be anything, even NaN
             factors = [len(calls) if self._takes_turns(loss) else 1 for loss in self.losses] * len(calls)
-            weighed = [v * f if c else nan.new_zeros(()) for v, f, c in zip(values, factors, counts, strict=True)]
-            penalty = self.balance(torch.stack(weighed), calls[0]) * self.every_n_steps
-        return Outcome(penalty, named, torch.stack(values))
+            weighed = [
+                _times(v, f) if c else nan.new_zeros(()) for v, f, c in zip(values, factors, counts, strict=True)
+            ]
+            penalty = _times(self.balance(torch.stack(weighed), calls[0]), self.every_n_steps)
+        return Outcome(penalty, named, values)
 
     def _takes_turns(self, loss: Loss) -> bool:
         return self.turns and loss.needs_output
@@ -154,3 +159,8 @@ class Objective(nn.Module):
     def _whose_turn(self, symmetries: int, step: int) -> int:
         cycle, place = divmod(step // self.every_n_steps, symmetries)
         return int(Rng(0, cycle).uniform(symmetries).argsort()[place])
+
+
+def _times(value: Tensor, factor: int) -> Tensor:
+    """Multiply; a factor of 1 costs no node of the graph, forwards and backwards."""
+    return value if factor == 1 else value * factor

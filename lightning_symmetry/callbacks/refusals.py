@@ -147,16 +147,25 @@ def refuse_unwritable(folder: Path) -> None:
         probe.unlink()
 
 
-def refuse_balance(balance: Any, host: Any) -> None:
-    """Refuse a balancer that compares gradients where the step optimizes by hand.
+def refuse_balance(callback: Any, host: Any, callbacks: Sequence[Any]) -> None:
+    """Refuse a balancer that learns for two callbacks, or compares gradients where the step optimizes by hand.
 
     Args:
-        balance: It says whether it does.
+        callback: Whose balancer; it says what it does.
         host: The module.
+        callbacks: All of the trainer.
 
     Raises:
-        InvalidSetting: The task's loss has been differentiated before anybody could compare.
+        InvalidSetting: Another one has it, or the task's loss has been differentiated before anybody could compare.
     """
+    balance = callback.balance
+    learns = balance.tracks or balance.observes
+    if learns and any(getattr(c, "balance", None) is balance for c in callbacks if c is not callback):
+        raise InvalidSetting(
+            got=f"one {type(balance).__name__} object in two callbacks",
+            expected="a balancer for each: it learns from the values of its callback",
+            remedy="Make two of them.",
+        )
     if balance.differentiates and not host.automatic_optimization:
         raise InvalidSetting(
             got=f"{type(balance).__name__} for a {type(host).__name__} that optimizes by hand",

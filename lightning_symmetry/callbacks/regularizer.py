@@ -13,9 +13,12 @@ from lightning_symmetry.callbacks.engine import SymmetryCallback
 from lightning_symmetry.callbacks.printing import printing
 from lightning_symmetry.callbacks.site import Site
 from lightning_symmetry.callbacks.watch import evaluating
+from lightning_symmetry.discovery import SymmetryLevel, judge_levels
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.distributed import holds_everywhere
 from lightning_symmetry.losses import Equivariance, Loss
+from lightning_symmetry.metrics import ApproximateSymmetryLevel
+from lightning_symmetry.report import print_levels, write_levels
 
 
 @final
@@ -65,7 +68,7 @@ class EquivarianceRegularizer(SymmetryCallback):
         symmetries: Any = None,
         module: str | None = None,
         losses: Sequence[Loss] | None = None,
-        balance: Balancer | str | float | Sequence[float] = "ratio",
+        balance: Balancer | float | Sequence[float] | str = "ratio",
         every_n_steps: int = 1,
         lr: float = 5e-3,
         seed: int = 0,
@@ -74,7 +77,7 @@ class EquivarianceRegularizer(SymmetryCallback):
     ) -> None:
         measures = [Equivariance()] if losses is None else losses
         super().__init__(symmetries, module, measures, balance, every_n_steps, lr, seed, name, turns=not together)
-        self.levels: list[Any] = []
+        self.levels: list[SymmetryLevel] = []
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:
         """Wrap the training step and check what can be checked before training time is spent."""
@@ -96,34 +99,30 @@ class EquivarianceRegularizer(SymmetryCallback):
         count = len(self.losses)
         read: Mapping[str, list[float]] = self.balance.readings(len(self.symmetries) * count, self.step)
         return {
-            f"{self.symmetries[k // count].name}/{word}" + (f"_{self.losses[k % count].key}" if count > 1 else ""): value
+            f"{self.symmetries[k // count].name}/{word}{self._tell_loss(k)}": value
             for word, values in read.items()
             for k, value in enumerate(values)
         }
 
+    def _tell_loss(self, term: int) -> str:
+        """Name the loss of a term where there are several."""
+        count = len(self.losses)
+        return f"_{self.losses[term % count].key}" if count > 1 else ""
+
     def conclude(self, trainer: Any, pl_module: Any) -> None:
         """Measure every symmetry on kept inputs; print, write and publish what was found."""
-        try:
-            from lightning_symmetry.discovery.level import judge_level
-            from lightning_symmetry.metrics.level import ApproximateSymmetryLevel
-            from lightning_symmetry.report.levels import print_levels, write_levels
-        except ImportError:
-            print(self._read())
-            return
         target, kept = self._tap.target, self._reservoir.kept
         # numbers are summed over ranks: where one has none, none may wait for it
         if target is None or not holds_everywhere(bool(kept), pl_module.device):
             return
-        metrics = [ApproximateSymmetryLevel(symmetry, seed=self.seed).to(pl_module.device) for symmetry in self.symmetries]
+        metrics = [ApproximateSymmetryLevel(s, seed=self.seed).to(pl_module.device) for s in self.symmetries]
         with evaluating(Site(self._tap.found or ".", target, target.forward)) as f:
             for x in kept:
                 for metric in metrics:
                     metric.update(f, x)
-        measured = [metric.compute() for metric in metrics]
-        self.levels = [
-            judge_level(symmetry, found, self.journal.of(symmetry.name), self.balance)
-            for symmetry, found in zip(self.symmetries, measured, strict=True)
-        ]
+        found = [metric.compute() for metric in metrics]
+        readings = self.balance.readings(len(self.symmetries) * len(self.losses), self.step)
+        self.levels = list(judge_levels(self.symmetries, found, readings, self.journal.curves))
         for level in self.levels:
             numbers = {f"symmetry/{level.name}/{k}": torch.tensor(float(v)) for k, v in level.metrics().items()}
             trainer.callback_metrics.update(numbers)

@@ -59,6 +59,9 @@ class Tap:
         listener: Who is told.
         module: Dotted name of the network, "." for the LightningModule itself, None to find it.
         step: "training", whose calls without gradients are not the network's, or "evaluation", where none has any.
+
+    Attributes:
+        beside: What else watches every step: entered with the module and the batch.
     """
 
     def __init__(self, listener: Listener, module: str | None, step: str = "training") -> None:
@@ -67,6 +70,7 @@ class Tap:
         self.step = step
         self.found: str | None = None
         self.stopwatch = Stopwatch()
+        self.beside: Callable[[nn.Module, Any], AbstractContextManager[None]] | None = None
         self.was_called = self._watched = False
         self._host: nn.Module | None = None
         self._step: Callable[..., Any] | None = None
@@ -121,6 +125,8 @@ class Tap:
         """Patch the forwards for one step and put the old ones back."""
         self._depth, self._seen, self._watched = 0, [], True
         with ExitStack() as stack:
+            if self.beside is not None and self._host is not None:
+                stack.enter_context(self.beside(self._host, batch))
             for name, module in self._modules_to_watch():
                 stack.enter_context(self._patched(name, module))
             if self.wanted is None and self.found is None:

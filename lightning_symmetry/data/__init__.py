@@ -10,9 +10,11 @@ from lightning_symmetry.data.heat_jets import HeatJets
 from lightning_symmetry.data.kdv_jets import KdVJets
 from lightning_symmetry.data.limit_cycle import LimitCycle
 from lightning_symmetry.data.mnist import MNIST
+from lightning_symmetry.data.moved_digits import MovedDigits
 from lightning_symmetry.data.planar_vectors import PlanarVectors
 from lightning_symmetry.data.point_clouds import PointClouds
 from lightning_symmetry.data.repeated_sectors import RepeatedSectors
+from lightning_symmetry.data.rings import Rings
 from lightning_symmetry.data.rotated_digits import RotatedDigits
 from lightning_symmetry.data.spatial_vectors import SpatialVectors
 from lightning_symmetry.data.turned_blobs import TurnedBlobs
@@ -31,9 +33,11 @@ __all__ = [
     "KnownFunction",
     "KnownSymmetry",
     "LimitCycle",
+    "MovedDigits",
     "PlanarVectors",
     "PointClouds",
     "RepeatedSectors",
+    "Rings",
     "RotatedDigits",
     "SpatialVectors",
     "TurnedBlobs",

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from lightning_symmetry.actions import Jet, Representation
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.random import Rng
+from lightning_symmetry.metrics import ApproximateSymmetryLevel
 from lightning_symmetry.symmetry import Symmetry
 
 SPLITS = ("train", "val", "test")
@@ -156,7 +157,7 @@ class KnownFunction(KnownSymmetry, ABC):
     """Inputs drawn from a law, and an exact function of them, computed in float64.
 
     Args:
-        samples: Of the training part; validation and test hold 2000.
+        samples: Of the training part; validation and test hold 2000, or ``held_out``.
         batch_size: Samples a step.
         seed: Of everything drawn.
         double: Deal float64, for exact checks.
@@ -164,6 +165,8 @@ class KnownFunction(KnownSymmetry, ABC):
     Raises:
         InvalidSetting: There is nothing to train on.
     """
+
+    held_out: ClassVar[int] = 2000
 
     def __init__(self, samples: int = 4000, batch_size: int = 128, seed: int = 0, double: bool = False) -> None:
         super().__init__(batch_size, seed)
@@ -179,14 +182,33 @@ class KnownFunction(KnownSymmetry, ABC):
     def draw(self, rng: Rng, rows: int) -> Tensor:
         """Draw inputs, (rows, ...), float64."""
 
+    def draw_part(self, split: str, rng: Rng, rows: int) -> Tensor:
+        """Draw the inputs of a part, (rows, ...), float64; all parts alike unless a final says otherwise."""
+        return self.draw(rng, rows)
+
     @final
     def make(self) -> dict[str, Dataset[tuple[Tensor, Tensor]]]:
         """Draw the three parts."""
         dtype, parts = torch.float64 if self.double_precision else torch.float32, {}
         for counter, split in enumerate(SPLITS):
-            x = self.draw(Rng(self.seed, counter), self.samples if split == "train" else 2000)
+            x = self.draw_part(split, Rng(self.seed, counter), self.samples if split == "train" else self.held_out)
             parts[split] = Pairs(x.to(dtype), self.target(x).to(dtype))
         return dict(parts)
+
+    @final
+    def level(self, symmetry: Any, rows: int = 2000) -> float:
+        """Measure how far the exact function is from a symmetry, to compare what a trained network says with.
+
+        Args:
+            symmetry: Group, law and actions; a sentence or a mapping will do.
+            rows: Fresh inputs to measure on.
+
+        Returns:
+            ``E |f(gx) - g f(x)| / (|f(gx)| + |g f(x)|)``, the "error" of `ApproximateSymmetryLevel`: 0 if it is exact.
+        """
+        metric = ApproximateSymmetryLevel(symmetry, seed=self.seed)
+        metric.update(self.target, self.draw(Rng(self.seed, len(SPLITS)), rows))
+        return float(metric.compute()["error"])
 
     @staticmethod
     def answering(symmetry: Symmetry, generators: Tensor) -> Symmetry:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import math
 from pathlib import Path
 from typing import final
 
-import torch
 import torch.nn.functional as F
 import torchvision.datasets
 from torch import Tensor
@@ -15,15 +13,11 @@ from torch.utils.data import Dataset
 
 from lightning_symmetry.actions import Image
 from lightning_symmetry.data.base import Fresh, KnownSymmetry, Pairs
-from lightning_symmetry.exceptions import InvalidFile, InvalidSetting
+from lightning_symmetry.data.digits import FILES, load_mnist, split_digits, weigh_mnist
+from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.groups import SO
 from lightning_symmetry.symmetry import Symmetry
-
-# torchvision's names: the digits of "test" alone, or both files.
-FILES = {"test": "t10k", "train": "train"}
-# Root mean square over the canvas of the ink, in [0, 1], of all digits.
-INK_RMS = 0.338
 
 
 @final
@@ -98,19 +92,11 @@ class MNIST(KnownSymmetry):
     def make(self) -> dict[str, Dataset[tuple[Tensor, Tensor]]]:
         """Read the digits, split and turn them."""
         chosen = dict.fromkeys(self.sizes, self.split) | {"test": "test"}
-        files = {name: _read_digits(self.root, name) for name in sorted(set(chosen.values()))}
-        orders = {name: Rng(self.seed).uniform(len(f[1]), dtype=torch.float64).argsort() for name, f in files.items()}
+        files = {name: load_mnist(self.root, name) for name in sorted(set(chosen.values()))}
+        asked = {part: (chosen[part], size) for part, size in self.sizes.items()}
         parts: dict[str, Dataset[tuple[Tensor, Tensor]]] = {}
-        for counter, (part, size) in enumerate(self.sizes.items(), start=1):
-            (digits, labels), order = files[chosen[part]], orders[chosen[part]]
-            rows, orders[chosen[part]] = order[:size], order[size:]
-            if len(rows) < size:
-                raise InvalidFile(
-                    got=f"{len(labels)} digits, {len(rows)} of which are left for {part!r}",
-                    expected=f"{size}",
-                    remedy="Ask for fewer, or use split='train' with the training files.",
-                )
-            digits, labels = digits[rows].unsqueeze(1).float() / (255 * INK_RMS), labels[rows].long()
+        for counter, (part, dealt) in enumerate(split_digits(files, asked, self.seed).items(), start=1):
+            digits, labels = weigh_mnist(dealt[0]), dealt[1].long()
             if part == "train" and self.fresh:
                 parts[part] = Fresh(digits, labels, self._turn_of_epoch)
             else:
@@ -140,33 +126,3 @@ def turn(digits: Tensor, angles: Tensor) -> Tensor:
         (B, 1, H, W).
     """
     return Image().act(SO(2).exp(angles[:, None]), digits)
-
-
-def _read_digits(root: Path, name: str) -> tuple[Tensor, Tensor]:
-    folder = root / "MNIST" / "raw"
-    pixels = _read_idx(folder / f"{FILES[name]}-images-idx3-ubyte", 16)
-    labels = _read_idx(folder / f"{FILES[name]}-labels-idx1-ubyte", 8)
-    if len(pixels) != len(labels) * 28 * 28:
-        raise InvalidFile(
-            got=f"{len(pixels) / 28**2:g} images and {len(labels)} labels in {folder}",
-            expected="one label an image",
-            remedy="Fetch both files again.",
-        )
-    return pixels.reshape(-1, 28, 28), labels
-
-
-def _read_idx(file: Path, header: int) -> Tensor:
-    """Read the bytes after the header of a file, packed or not."""
-    packed = file.with_name(f"{file.name}.gz")
-    try:
-        content = file.read_bytes() if file.exists() else gzip.decompress(packed.read_bytes())
-    except FileNotFoundError as error:
-        raise InvalidFile(
-            got=f"no {file.name}[.gz] in {file.parent}",
-            expected="torchvision's files of MNIST; nothing is downloaded unasked",
-            remedy="Copy them there from a machine that has them, name the folder above MNIST by "
-            "--data.init_args.root, or allow the download by --data.init_args.download true.",
-        ) from error
-    except (OSError, EOFError) as error:
-        raise InvalidFile(f"{packed} ({error})", "a readable gzip file", "Fetch it again.") from error
-    return torch.frombuffer(bytearray(content[header:]), dtype=torch.uint8)

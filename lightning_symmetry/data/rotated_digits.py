@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import math
-from importlib.util import find_spec
 from typing import final
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightning_symmetry.data.base import Fresh, KnownSymmetry, Pairs
+from lightning_symmetry.data.digits import draw_digits, load_bundled, split_digits
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.random import Rng
-from lightning_symmetry.functional.warp import pixel_coordinates
 from lightning_symmetry.symmetry import Symmetry
 
-# Drawn this much smaller than the canvas, no ink leaves the inscribed disc, so that turning loses nothing.
-DIGIT_SCALE = 0.75
-# Root mean square over the canvas of the ink, in [0, 1], of all digits.
-INK_RMS = 0.324
 TEST, VAL, TRAIN = 500, 297, 1000
 
 
@@ -71,16 +64,19 @@ class RotatedDigits(KnownSymmetry):
 
     def make(self) -> dict[str, Dataset[tuple[Tensor, Tensor]]]:
         """Split the digits and turn them."""
-        digits, labels = _load_digits()
-        order = Rng(self.seed).uniform(len(labels), dtype=torch.float64).argsort()
-        rows = dict(zip(("test", "val", "train"), order.split((TEST, VAL, TRAIN)), strict=True))
-        rows["train"] = rows["train"][: self.samples]
+        sizes = {"test": TEST, "val": VAL, "train": TRAIN}
+        asked = {part: ("bundled", size) for part, size in sizes.items()}
         parts: dict[str, Dataset[tuple[Tensor, Tensor]]] = {}
-        for counter, (split, chosen) in enumerate(rows.items(), start=1):
-            angles = self._angles(Rng(self.seed, counter), len(chosen))
-            parts[split] = Pairs(turn_digits(digits[chosen], angles, self.size), labels[chosen])
-        if self.fresh:
-            parts["train"] = Fresh(digits[rows["train"]], labels[rows["train"]], self._turn_of_epoch)
+        for counter, (part, dealt) in enumerate(
+            split_digits({"bundled": load_bundled()}, asked, self.seed).items(), start=1
+        ):
+            digits, labels = (values[: self.samples] if part == "train" else values for values in dealt)
+            if part == "train" and self.fresh:
+                parts[part] = Fresh(digits, labels, self._turn_of_epoch)
+            else:
+                parts[part] = Pairs(
+                    draw_digits(digits, self.size, self._angles(Rng(self.seed, counter), len(labels))), labels
+                )
         return parts
 
     def _angles(self, rng: Rng, rows: int) -> Tensor:
@@ -89,36 +85,4 @@ class RotatedDigits(KnownSymmetry):
     def _turn_of_epoch(self, digits: Tensor, rows: Tensor) -> Tensor:
         epoch = self.trainer.current_epoch if self.trainer is not None else 0
         angles = self._angles(Rng(self.seed, counter=1000 + epoch), self.samples)
-        return turn_digits(digits[rows], angles[rows], self.size)
-
-
-def turn_digits(digits: Tensor, angles: Tensor, size: int) -> Tensor:
-    """Draw digits on a larger canvas, each turned by its angle, with a single bilinear resampling.
-
-    Args:
-        digits: (B, 1, 8, 8).
-        angles: (B,) radians; a positive angle turns x (right) towards y (down).
-        size: Pixels a side of the canvas.
-
-    Returns:
-        (B, 1, size, size).
-    """
-    cos, sin = angles.cos(), angles.sin()
-    backwards = torch.stack((torch.stack((cos, sin), -1), torch.stack((-sin, cos), -1)), -2)
-    points = pixel_coordinates(size, size) @ backwards.mT / DIGIT_SCALE
-    grid = points.reshape(len(digits), size, size, 2)
-    return F.grid_sample(digits, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-
-
-def _load_digits() -> tuple[Tensor, Tensor]:
-    if find_spec("sklearn") is None:
-        raise InvalidSetting(
-            got="a Python without scikit-learn",
-            expected="the recipes extra, whose scikit-learn bundles the digits",
-            remedy="Run: pip install 'lightning-symmetry[recipes]'.",
-        )
-    from sklearn.datasets import load_digits
-
-    bundle = load_digits()
-    images = torch.as_tensor(bundle.images, dtype=torch.float32)[:, None] / (16 * INK_RMS)
-    return images, torch.as_tensor(bundle.target, dtype=torch.int64)
+        return draw_digits(digits[rows], self.size, angles[rows])

@@ -16,7 +16,16 @@ from lightning_symmetry.discovery.export import to_albumentations, to_kornia, to
 from lightning_symmetry.discovery.extraction import read_generators
 from lightning_symmetry.discovery.forms import InvariantForms, invariant_forms
 from lightning_symmetry.discovery.gram import GeneratorGram
+from lightning_symmetry.discovery.judging import judge_level, judge_levels
 from lightning_symmetry.discovery.law import GeneratorRange, LearntLaw, describe_law, label_generators, width_key
+from lightning_symmetry.discovery.level import (
+    SymmetryLevel,
+    conclude_levels,
+    lay_out_levels,
+    load_levels,
+    rank_correlation,
+    save_levels,
+)
 from lightning_symmetry.discovery.naming import Naming, name_generator
 from lightning_symmetry.discovery.nature import Algebra, Ideal
 from lightning_symmetry.discovery.noether import Charge, charges_of, generates, noether_charge
@@ -45,22 +54,30 @@ __all__ = [
     "Solution",
     "Spectrum",
     "SubspaceDistance",
+    "SymmetryLevel",
     "assemble",
     "charges_of",
     "check_drift",
+    "conclude_levels",
     "describe_flow",
     "describe_law",
     "discover",
     "generates",
     "invariant_forms",
     "judge",
+    "judge_level",
+    "judge_levels",
     "label_generators",
+    "lay_out_levels",
+    "load_levels",
     "measure_violation",
     "name_algebra",
     "name_generator",
     "noether_charge",
     "random_violation",
+    "rank_correlation",
     "read_generators",
+    "save_levels",
     "subspace_distance",
     "support_coverage",
     "to_albumentations",

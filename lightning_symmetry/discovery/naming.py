@@ -192,6 +192,8 @@ def _directions(linear: Tensor, offset: Tensor) -> Iterator[Candidate]:
     d = len(linear)
     axes = axis_names(d)
     plane = (lambda what, i, j: what) if d == 2 else (lambda what, i, j: f"{what} in the plane ({axes[i]}, {axes[j]})")
+    about = [f"rotation about {axis}" for axis in axes]
+    turn = (lambda i, j: about[-i - j]) if d == 3 else (lambda i, j: plane("rotation", i, j))
     yield 1, "scaling", abs(float(linear.trace())) / math.sqrt(d)
     for i in range(d):
         yield 1, f"translation along {axes[i]}", abs(float(offset[i]))
@@ -200,7 +202,7 @@ def _directions(linear: Tensor, offset: Tensor) -> Iterator[Candidate]:
     skew, even, diagonal = linear - linear.mT, linear + linear.mT, linear.diagonal()
     # each entry below is the cosine to one elementary matrix; the largest of a kind is its only serious candidate
     kinds: list[tuple[Tensor, Callable[[int, int], str]]] = [
-        (torch.tril(skew, -1).abs().mT / math.sqrt(2), lambda i, j: plane("rotation", i, j)),
+        (torch.tril(skew, -1).abs().mT / math.sqrt(2), turn),
         (
             torch.tril(even, -1).abs().mT / math.sqrt(2),
             lambda i, j: "squeeze along the diagonals (boost)" if d == 2 else plane("boost", i, j),

@@ -76,7 +76,7 @@ def discover(
         >>> x = torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
         >>> found = discover(lambda x: x.norm(dim=1), x, "GL(3) on vector -> scalar")
         >>> found.verdict, found.spectrum.declared, found.canonical_names[0]
-        ('symmetric', 3, 'rotation in the plane (x, y)')
+        ('symmetric', 3, 'rotation about z')
     """
     if not (isinstance(delta, (int, float)) and 0 < delta < 1):
         raise InvalidSetting(f"delta={delta}", "a share between 0 and 1", "Use the default, 0.1.")

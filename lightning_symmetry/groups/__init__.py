@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from lightning_symmetry.exceptions import SentenceError
+from lightning_symmetry.groups.axial import About, Tilts
 from lightning_symmetry.groups.base import Group, LateParameters
 from lightning_symmetry.groups.classical import (
     GL,
@@ -39,6 +40,7 @@ __all__ = [
     "SE",
     "SL",
     "SO",
+    "About",
     "Affine",
     "AffineMap",
     "AnisotropicScaling",
@@ -62,6 +64,7 @@ __all__ = [
     "ProductElement",
     "Scale",
     "Symplectic",
+    "Tilts",
     "Translation",
     "Union",
     "ValueMap",
@@ -85,6 +88,8 @@ def _polynomials(
 _TABLE: dict[str, Callable[..., Group]] = {
     "so": SO,
     "o": O,
+    "about": About,
+    "tilts": Tilts,
     "se": SE,
     "e": E,
     "gl": GL,
@@ -114,8 +119,10 @@ _JOINS: dict[str, Callable[..., Group]] = {"|": Union, "*": Product}
 def by_name(name: str, *args: Any, **kwargs: Any) -> Group:
     """Make a group from its name, or from a sentence such as ``"SO(2) * scale"``.
 
-    Names, d being the dimension, which may be left out: ``SO(d)`` rotations, ``O(d)`` with mirrors; ``SE(d)`` rigid
-    motions, ``E(d)`` with mirrors; ``GL(d)``, ``SL(d)``, ``affine(d)``; ``scale(d)``, ``anisotropic_scaling(d)``;
+    Names, d being the dimension, which may be left out: ``SO(d)`` rotations, ``O(d)`` with mirrors; ``about(z)``
+    rotations of space about an axis, ``about(z, mirrors=True)`` with the mirrors that contain it, ``tilts(z)`` the
+    rotations about the axes across it, for x, y, z or a vector such as ``[0, 1, 0]``; ``SE(d)`` rigid motions, ``E(d)``
+    with mirrors; ``GL(d)``, ``SL(d)``, ``affine(d)``; ``scale(d)``, ``anisotropic_scaling(d)``;
     ``translation(d)``; ``lorentz(d)``; ``symplectic(d)`` or ``sp(d)``; ``C4`` or ``cyclic(4)``, ``D4`` or
     ``dihedral(4)`` in the plane; ``permutations(N)`` or ``s(N)`` of N nodes; ``intensity``, contrast and brightness of
     images; ``learned(K)`` with K generators to be learnt; ``given(basis or file)``; ``polynomial_field(degree)``,
@@ -149,7 +156,7 @@ def by_name(name: str, *args: Any, **kwargs: Any) -> Group:
     words = name.strip()
     if words.startswith("(") and words.endswith(")"):
         return by_name(words[1:-1], *args, **kwargs)
-    return build_by_name(name, _TABLE, Group, *args, **kwargs)
+    return build_by_name(name, _TABLE, Group, *args, symbols=("x", "y", "z"), **kwargs)
 
 
 def restore(saved: Mapping[str, Any]) -> Group:

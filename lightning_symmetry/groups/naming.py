@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, TypeVar
 
@@ -15,7 +15,14 @@ T = TypeVar("T")
 _WORDS = re.compile(r"^(?P<name>[A-Za-z_][\w.]*?)(?P<order>\d+)?(?:\((?P<args>.*)\))?$", re.DOTALL)
 
 
-def build_by_name(words: str, table: Mapping[str, Callable[..., T]], kind: Any, *args: Any, **kwargs: Any) -> T:
+def build_by_name(
+    words: str,
+    table: Mapping[str, Callable[..., T]],
+    kind: Any,
+    *args: Any,
+    symbols: Sequence[str] = (),
+    **kwargs: Any,
+) -> T:
     """Build a part from its name, or from a name with its arguments as sentences write it.
 
     Args:
@@ -24,6 +31,7 @@ def build_by_name(words: str, table: Mapping[str, Callable[..., T]], kind: Any, 
         table: Lower-case name to class or function.
         kind: The abstract class of what must come out.
         *args: Further arguments.
+        symbols: Words that may stand as arguments without quotes.
         **kwargs: Further arguments.
 
     Returns:
@@ -36,8 +44,9 @@ def build_by_name(words: str, table: Mapping[str, Callable[..., T]], kind: Any, 
     match = _WORDS.match(words.strip())
     noun = kind.__name__.lower()
     if match is None:
-        raise SentenceError(f"{words!r}", f"the name of a {noun}, with or without (arguments)", 'For example "SO(2)".')
-    positional, settings = _read_arguments(words, match["args"] or "")
+        known = f"Known are {', '.join(sorted(table))}."
+        raise SentenceError(f"{words!r}", f"the name of a {noun}, with or without (arguments)", known)
+    positional, settings = _read_arguments(words, match["args"] or "", symbols)
     name, order = match["name"], match["order"]
     if order and "." in name:
         name += order
@@ -75,13 +84,16 @@ def split_outside_brackets(text: str, symbol: str) -> list[str]:
     return [part.strip() for part in parts]
 
 
-def _read_arguments(words: str, text: str) -> tuple[list[Any], dict[str, Any]]:
+def _read_arguments(words: str, text: str, symbols: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:
+    def read(value: ast.expr) -> Any:
+        return value.id if isinstance(value, ast.Name) and value.id in symbols else ast.literal_eval(value)
+
     try:
         call = ast.parse(f"f({text})", mode="eval").body
         if not isinstance(call, ast.Call):
             raise SyntaxError
-        settings = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
-        return [ast.literal_eval(value) for value in call.args], settings
+        settings = {str(word.arg): read(word.value) for word in call.keywords}
+        return [read(value) for value in call.args], settings
     except (SyntaxError, ValueError) as error:
         raise SentenceError(f"{words!r}", "plain values as arguments", "Put text in quotes.") from error
 

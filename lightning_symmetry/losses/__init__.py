@@ -5,6 +5,7 @@ from lightning_symmetry.losses.call import Call, View
 from lightning_symmetry.losses.equivariance import Equivariance, InfinitesimalEquivariance
 from lightning_symmetry.losses.group import NormReward, OrbitCosine, Orthogonality, Sparsity, suggest_reward
 from lightning_symmetry.losses.law import WidthReward
+from lightning_symmetry.losses.projection import Projection
 
 __all__ = [
     "Call",
@@ -14,6 +15,7 @@ __all__ = [
     "NormReward",
     "OrbitCosine",
     "Orthogonality",
+    "Projection",
     "Sparsity",
     "View",
     "WidthReward",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.equivariant_maps import EquivariantMaps
-from lightning_symmetry.functional.kernel_maps import KernelMaps, bias_maps, kernel_maps
+from lightning_symmetry.functional.kernel_maps import KernelMaps, bias_maps, kernel_maps, read_channels
 from lightning_symmetry.functional.precision import full_precision
 from lightning_symmetry.functional.tensor_types import TensorType, Types, count_numbers, read_types
 from lightning_symmetry.losses.layers import TypedLayer
@@ -35,7 +38,7 @@ def find_maps(typed: TypedLayer, matrices: Matrices, maps: EquivariantMaps, bias
         ]
         found = {"weight": _cut(types[0], types[1], maps)}
         return found | {"bias": _cut(types[0], (TensorType(1, 0),), maps)} if bias else found
-    outputs, inputs = (_read_channels(words, typed.name) for words in (typed.types_out, typed.types_in))
+    outputs, inputs = (read_channels(words) for words in (typed.types_out, typed.types_in))
     group = matrices.generators, matrices.elements
     shape, dilation = tuple(layer.weight.shape), tuple(layer.dilation)
     found = {"weight": kernel_maps(shape, outputs, inputs, *group, dilation=dilation, groups=layer.groups)}
@@ -51,25 +54,6 @@ def _fit(types: Types, width: int, dim: int, name: str, word: str) -> Types:
             remedy="Give Projection the types of the layers that it should look at.",
         )
     return types
-
-
-def _read_channels(words: str, name: str) -> list[tuple[int, Any]]:
-    """Read the types of channels: copies x rank, or copies x regular."""
-    found: list[tuple[int, Any]] = []
-    for term in words.split("+"):
-        copies, _, kind = term.strip().partition("x")
-        if kind.strip() == "regular" and copies.strip().isdigit():
-            found.append((int(copies), "regular"))
-            continue
-        (read,) = read_types(term)
-        if read.pseudo:
-            raise InvalidSetting(
-                got=f"pseudo-tensors {term.strip()!r} among the channels of {name!r}",
-                expected="copies x rank, or copies x regular",
-                remedy="For example '8x0 + 4x1', or '8xregular' for a finite group.",
-            )
-        found.append((read.copies, read.rank))
-    return found
 
 
 def _cut(outputs: Types, inputs: Types, maps: EquivariantMaps) -> list[KernelMaps]:
@@ -89,21 +73,22 @@ def _cut(outputs: Types, inputs: Types, maps: EquivariantMaps) -> list[KernelMap
 @final
 @dataclass(frozen=True)
 class _Sheet:
-    """Blocks of one size that all look at the same bases.
+    """Blocks of one size that look at the same maps, a column each: long rows are quickest to multiply.
 
     Args:
-        index: (n, m), places in all parameters one after the other.
+        start: Where their numbers begin, among those of all sheets.
         owner: (n,), the parameter of every block.
-        basis: (m, R), orthonormal bases of several groups side by side.
-        member: (R, G) of zeros and ones: whose column it is.
-        looks: (G,) of zeros and ones: which groups look at these blocks.
+        excess: (G, m, m), the projectors onto what no map of a group has; zero for groups that cut otherwise.
     """
 
-    index: Tensor
+    start: int
     owner: Tensor
-    basis: Tensor
-    member: Tensor
-    looks: Tensor
+    excess: Tensor
+
+    def read(self, numbers: Tensor) -> Tensor:
+        """View the blocks, (m, n), among the numbers of all sheets."""
+        columns = len(self.owner)
+        return numbers[self.start : self.start + columns * self.excess.shape[-1]].view(-1, columns)
 
 
 @final
@@ -111,14 +96,137 @@ class Blocks:
     """All parameters under study, cut into blocks, with the maps of every group.
 
     Args:
-        found: For every group the blocks of every parameter.
+        found: For every group, for every parameter, its blocks.
         sizes: Numbers of every parameter.
+        device: Where the parameters are.
+
+    Attributes:
+        free: (P, G), the share of a parameter's directions that no map of the group has: 1 - dim_k / dim.
     """
 
-    def __init__(self, found: Sequence[Sequence[Sequence[KernelMaps]]], sizes: Sequence[int]) -> None:
-        self.sizes = list(sizes)
-        self.free = torch.tensor(
-            [[1 - sum(len(b.index) * b.basis.shape[1] for b in blocks) / size for blocks in maps] for maps, size in
-             ((parameters, size) for parameters, size in zip(zip(*found, strict=True), sizes, strict=True))],
-            dtype=torch.float64,
-        )
+    def __init__(
+        self, found: Sequence[Sequence[Sequence[KernelMaps]]], sizes: Sequence[int], device: torch.device
+    ) -> None:
+        self.sizes, self.device, self.groups = list(sizes), device, len(found)
+        # where there are no double numbers, small differences of squares are as exact as they can be
+        self.dtype = torch.float32 if device.type == "mps" else torch.float64
+        kept = [[sum(len(b.index) * b.basis.shape[1] for b in blocks) for blocks in maps] for maps in found]
+        self.free = 1 - self._tell(kept).mT / self._tell(sizes)[:, None]
+        self.sheets: list[_Sheet] = []
+        self._lay_out(found)
+
+    def _tell(self, numbers: Any) -> Tensor:
+        return torch.tensor(numbers, dtype=self.dtype, device=self.device)
+
+    def _lay_out(self, found: Sequence[Sequence[Sequence[KernelMaps]]]) -> None:
+        """Put blocks of several parameters together that all groups cut alike and look at with the same maps."""
+        alike: dict[Any, list[tuple[int, Tensor]]] = defaultdict(list)
+        bases: dict[Any, dict[int, Tensor]] = {}
+        for p, start in zip(range(len(self.sizes)), accumulate(self.sizes, initial=0), strict=False):
+            pieces: dict[bytes, tuple[Tensor, dict[int, Tensor]]] = {}
+            for g, maps in enumerate(found):
+                for block in maps[p]:
+                    piece = pieces.setdefault(_print(block.index), (block.index, {}))
+                    piece[1][g] = block.basis.to("cpu", torch.float64)
+            for index, looks in pieces.values():
+                # where every map is allowed there is nothing to measure
+                if any(basis.shape[0] > basis.shape[1] for basis in looks.values()):
+                    key = index.shape[1], tuple((g, _print(basis)) for g, basis in looks.items())
+                    bases[key] = looks
+                    alike[key].append((p, index + start))
+        order = [torch.zeros(0, dtype=torch.long)]
+        for key, rows in alike.items():
+            excess = torch.zeros(self.groups, key[0], key[0], dtype=torch.float64)
+            for g, basis in bases[key].items():
+                excess[g] = torch.eye(len(basis)) - basis @ basis.mT
+            owner = torch.tensor([p for p, index in rows for _ in range(len(index))], device=self.device)
+            self.sheets.append(_Sheet(sum(map(len, order)), owner, excess.to(self.device, self.dtype)))
+            order.append(torch.cat([index for _, index in rows]).mT.flatten())
+        self.order = torch.cat(order).to(self.device)
+        # the way back is a selection too, where no number is looked at twice; a place of its own holds a zero
+        back = torch.full((sum(self.sizes),), len(self.order), device=self.device)
+        back[self.order] = torch.arange(len(self.order), device=self.device)
+        self.back = back if len(self.order.unique()) == len(self.order) else None
+
+    def measure(self, parameters: Sequence[Tensor], normalise: bool) -> list[Tensor]:
+        """Measure what of the parameters no equivariant map has, 1/2 sum_p ||W_p - P_k W_p||^2.
+
+        Args:
+            parameters: P of them, of the given sizes.
+            normalise: In units of what random parameters of their sizes would give, 1/2 sum_p free_pk ||W_p||^2.
+
+        Returns:
+            One scalar a group, which can be differentiated once. What is smaller than 1e-12 of the parameters is told
+            as that, and keeps its gradient.
+        """
+        with full_precision(self.device):
+            values: tuple[Tensor, ...] = _Excess.apply(self, normalise, *parameters)
+        return list(values)
+
+    def measure_apart(self, parameters: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Measure every parameter for itself.
+
+        Args:
+            parameters: P of them, of the given sizes.
+
+        Returns:
+            ||W_p - P_k W_p||^2, (P, G), and ||W_p||^2, (P, 1); at least 1e-12 of the latter, likewise.
+        """
+        with full_precision(self.device):
+            flat = torch.cat([p.flatten() for p in parameters]).to(self.dtype)
+            numbers = flat.index_select(0, self.order)
+            residual = flat.new_zeros(self.groups, len(parameters))
+            for sheet in self.sheets:
+                squares = (sheet.excess @ sheet.read(numbers)).square().sum(1)
+                residual = residual.index_add(1, sheet.owner, squares)
+            sizes = torch.stack([part.square().sum() for part in flat.split(self.sizes)])[:, None]
+            return residual.mT + (1e-12 * sizes - residual.mT).clamp_min(0).detach(), sizes
+
+
+class _Excess(torch.autograd.Function):
+    """<W, (1 - P) W> in double precision, where the sum loses no digit that weights in single have.
+
+    The same small matrices serve all groups: forwards the products of a sheet with itself, backwards what the slopes
+    make of the projectors. Everything is one node of the graph, since the numbers are few and nodes take time.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, blocks: Blocks, normalise: bool, *parameters: Tensor) -> tuple[Tensor, ...]:
+        flat = torch.cat([p.reshape(-1) for p in parameters])
+        sizes = torch.stack([torch.linalg.vector_norm(part) for part in flat.split(blocks.sizes)])
+        sizes = sizes.to(blocks.dtype).square()
+        numbers = flat.index_select(0, blocks.order)
+        excess = sizes.new_zeros(blocks.groups, 1)
+        for sheet in blocks.sheets:
+            part = sheet.read(numbers).to(blocks.dtype)
+            excess.addmm_(sheet.excess.flatten(1), (part @ part.mT).view(-1, 1))
+        value = torch.maximum(excess[:, 0], 1e-12 * sizes.sum()) / 2
+        ctx.blocks, ctx.normalise = blocks, normalise
+        chance = (sizes @ blocks.free).clamp_min(1e-300) / 2 if normalise else torch.ones_like(value)
+        value = value / chance
+        ctx.save_for_backward(value, chance, numbers, *parameters)
+        return value.to(torch.promote_types(flat.dtype, torch.float32)).unbind()
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor | None, ...]:
+        blocks: Blocks = ctx.blocks
+        value, chance, numbers, *parameters = ctx.saved_tensors
+        slope = torch.stack(slopes).to(value.dtype) / chance
+        changes = numbers.new_zeros(len(numbers) + 1)
+        for sheet in blocks.sheets:
+            part = sheet.read(numbers).to(blocks.dtype)
+            sheet.read(changes).copy_((slope @ sheet.excess.flatten(1)).view(len(part), -1) @ part)
+        if blocks.back is None:
+            total = numbers.new_zeros(sum(blocks.sizes)).index_add_(0, blocks.order, changes[:-1])
+        else:
+            total = changes.index_select(0, blocks.back)
+        parts = [part.view_as(p) for part, p in zip(total.split(blocks.sizes), parameters, strict=True)]
+        if ctx.normalise:
+            growth = -(blocks.free @ (slope * value)).to(total.dtype)
+            parts = [part.addcmul_(p, rate) for part, p, rate in zip(parts, parameters, growth.unbind(), strict=True)]
+        return None, None, *parts
+
+
+def _print(numbers: Tensor) -> bytes:
+    return numbers.detach().cpu().contiguous().numpy().tobytes()

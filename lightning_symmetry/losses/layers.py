@@ -91,7 +91,9 @@ def _read(name: str, words: str, layers: Mapping[str, Any]) -> TypedLayer:
     sides = [side.strip() for side in words.split("->")]
     if len(sides) != 2:
         raise InvalidSetting(
-            got=f"the types {words!r} of {name!r}", expected="input -> output", remedy="As in '5x0 + 5x1 -> 20x0 + 4x1'."
+            got=f"the types {words!r} of {name!r}",
+            expected="input -> output",
+            remedy="As in '5x0 + 5x1 -> 20x0 + 4x1'.",
         )
     return TypedLayer(name, layers[name], *sides)
 

@@ -43,7 +43,7 @@ class Matrices:
                 expected="a group that stays as it is while weights are projected: bases are not made anew",
                 remedy=f"Freeze it with requires_grad_(False). {_INSTEAD}",
             )
-        parts = [kind for kind in ("space", "nodes", "values") if group.part(kind) is not None]  # type: ignore[arg-type]
+        parts = [kind for kind in ("space", "nodes", "values") if group.part(kind) is not None]
         size = group.dim or 0
         if parts == ["nodes"]:
             axes = torch.eye(size, dtype=torch.float64)

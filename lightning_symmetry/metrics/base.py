@@ -12,14 +12,16 @@ from torch import Tensor
 from torch import distributed as dist
 from torchmetrics import Metric
 
+from lightning_symmetry.actions import Label, Mask
 from lightning_symmetry.actions.grid import GridAction
-from lightning_symmetry.exceptions import DimensionMismatch, InvalidSetting
+from lightning_symmetry.exceptions import ActionMismatch, DimensionMismatch, InvalidSetting
 from lightning_symmetry.functional.distributed import is_distributed
 from lightning_symmetry.functional.hashing import hash_rows, mix_bits
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.functional.residuals import as_rows
 from lightning_symmetry.groups import Element, Group
-from lightning_symmetry.paths import get_leaf
+from lightning_symmetry.groups.element import Kind
+from lightning_symmetry.paths import find_leaves, get_leaf
 from lightning_symmetry.rows import Rows
 from lightning_symmetry.symmetry import Symmetry
 
@@ -232,6 +234,60 @@ def draw_elements(
     elements, weights = drawn
     count = weights.shape[1]
     return [(elements[slice(j, None, count)], weights[:, j]) for j in range(count)]
+
+
+def measure_gap(g: Element, like: Tensor, kinds: Sequence[Kind] = ("space", "nodes")) -> Tensor:
+    """Move unit vectors, unit signals on nodes or the value 1, and tell by how much.
+
+    Args:
+        g: B elements.
+        like: A tensor on the same device.
+        kinds: What is looked at.
+
+    Returns:
+        (B, m), float64; 0 for the identity.
+    """
+    gaps = []
+    for part in map(g.part, kinds):
+        if part is not None:
+            units = torch.eye(part.dim, dtype=torch.float64, device=like.device)
+            gaps.append(as_rows(part(units.expand(len(part), -1, -1)) - units))
+    return torch.cat(gaps, 1) if gaps else torch.zeros(1, 1, device=like.device)
+
+
+def add_term(values: dict[str, Tensor], name: str, term: Tensor) -> None:
+    """Add to a named sum, which begins at 0."""
+    values[name] = values[name] + term if name in values else term
+
+
+def find_answers(y: Any, remedy: str) -> dict[str, Tensor]:
+    """Find the tensors of an output that can be compared: floating point, with a row for each sample.
+
+    Args:
+        y: Output structure.
+        remedy: What to do where there is none.
+
+    Returns:
+        Path to tensor.
+
+    Raises:
+        ActionMismatch: There is none.
+    """
+    outputs = {path: leaf for path, leaf in find_leaves(y).items() if leaf.is_floating_point() and leaf.ndim}
+    if not outputs:
+        raise ActionMismatch("no output with numbers for each sample", "at least one", remedy)
+    return outputs
+
+
+def has_classes(symmetry: Symmetry, path: str) -> bool:
+    """Tell whether an output tells classes: logits, or anything whose largest entry along axis 1 counts.
+
+    Args:
+        symmetry: Bound to the output.
+        path: Where it lies.
+    """
+    parts = symmetry.output.parts
+    return any(isinstance(action, (Label, Mask)) and known in (None, path) for known, action in parts)
 
 
 @contextmanager

@@ -9,18 +9,20 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from lightning_symmetry.exceptions import ActionMismatch, InvalidSetting
+from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.residuals import as_rows
-from lightning_symmetry.groups import Element
 from lightning_symmetry.metrics.base import (
     Map,
     SymmetryMetric,
+    add_term,
     assign_folds,
     draw_elements,
+    find_answers,
     join_keys,
+    measure_gap,
     measuring,
 )
-from lightning_symmetry.paths import find_leaves, get_leaf
+from lightning_symmetry.paths import get_leaf
 from lightning_symmetry.rows import Rows
 from lightning_symmetry.symmetry import Symmetry
 
@@ -95,17 +97,13 @@ class EquivarianceError(SymmetryMetric):
             drawn = draw_elements(symmetry, x, self.n, self.seed, self.next_batch())
             y = f(x)
             symmetry.bind(x, y)
-            outputs = {p: leaf for p, leaf in find_leaves(y).items() if leaf.is_floating_point() and leaf.ndim}
-            if not outputs:
-                raise ActionMismatch(
-                    "no output with numbers for each sample", "at least one", "Return what the loss is of."
-                )
+            outputs = find_answers(y, "Return what the loss is of.")
             values: dict[str, Tensor] = {}
             for g, weight in drawn:
                 answer, expected = f(symmetry.move_input(g, x)), symmetry.move_output(g, y, rows)
-                gap = _measure_gap(g, weight)
-                _add(values, "step", weight * gap.abs().mean(1))
-                _add(values, "step2", weight * gap.square().mean(1))
+                gap = measure_gap(g, weight)
+                add_term(values, "step", weight * gap.abs().mean(1))
+                add_term(values, "step2", weight * gap.square().mean(1))
                 for path in outputs:
                     a, b = (as_rows(get_leaf(tree, path).double()) for tree in (answer, expected))
                     pool = partial(rows.pool, path=path)
@@ -116,7 +114,7 @@ class EquivarianceError(SymmetryMetric):
                         "abs": (a - b).abs(),
                     }
                     for name, term in terms.items():
-                        _add(values, f"{name} {path}", weight * pool(term.mean(1)))
+                        add_term(values, f"{name} {path}", weight * pool(term.mean(1)))
                     self.largest = torch.maximum(self.largest, (a - b).abs().max().to(self.largest))
             if self.normalise == "variance":
                 for path, leaf in outputs.items():
@@ -152,17 +150,3 @@ class EquivarianceError(SymmetryMetric):
         if self.normalise == "scale_adjusted_max":
             scale = torch.maximum(scale, (sums["step2"] / count).sqrt())
         return error.sqrt() / scale.clamp_min(torch.finfo(error.dtype).tiny)
-
-
-def _add(values: dict[str, Tensor], name: str, term: Tensor) -> None:
-    values[name] = values[name] + term if name in values else term
-
-
-def _measure_gap(g: Element, like: Tensor) -> Tensor:
-    """Move unit vectors, or unit signals on nodes, and tell by how much: (B, d^2)."""
-    gaps = []
-    for part in (g.part("space"), g.part("nodes")):
-        if part is not None:
-            units = torch.eye(part.dim, dtype=torch.float64, device=like.device)
-            gaps.append(as_rows(part(units.expand(len(part), -1, -1)) - units))
-    return torch.cat(gaps, 1) if gaps else torch.zeros(1, 1, device=like.device)

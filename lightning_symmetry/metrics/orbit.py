@@ -9,18 +9,20 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from lightning_symmetry.actions import Label, Mask
-from lightning_symmetry.exceptions import ActionMismatch, InvalidSetting
+from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.residuals import as_rows
 from lightning_symmetry.metrics.base import (
     Map,
     SymmetryMetric,
+    add_term,
     assign_folds,
     draw_elements,
+    find_answers,
+    has_classes,
     join_keys,
     measuring,
 )
-from lightning_symmetry.paths import find_leaves, get_leaf
+from lightning_symmetry.paths import get_leaf
 from lightning_symmetry.rows import Rows
 from lightning_symmetry.symmetry import Symmetry
 
@@ -75,11 +77,7 @@ class OrbitConsistency(SymmetryMetric):
             drawn = draw_elements(symmetry, x, self.n, self.seed, self.next_batch())
             y = f(x)
             symmetry.bind(x, y)
-            outputs = {p: leaf for p, leaf in find_leaves(y).items() if leaf.is_floating_point() and leaf.ndim}
-            if not outputs:
-                raise ActionMismatch(
-                    "no output with numbers for each sample", "at least one", "Return logits or values."
-                )
+            outputs = find_answers(y, "Return logits or values.")
             sums: dict[str, Tensor] = {}
             for g, weight in drawn:
                 back = symmetry.move_output(~g, f(symmetry.move_input(g, x)), rows)
@@ -87,12 +85,11 @@ class OrbitConsistency(SymmetryMetric):
                     answer = get_leaf(back, path).double()
                     spread = rows.choose(weight, len(answer), path).view(-1, *[1] * (answer.ndim - 1))
                     terms = {"mean": spread * answer, "square": spread * answer.square()}
-                    if self._has_classes(path):
+                    if has_classes(self.symmetry, path):
                         terms["agree"] = spread[:, 0] if answer.ndim > 1 else spread
                         terms["agree"] = terms["agree"] * (_decide(answer) == _decide(leaf))
                     for name, term in terms.items():
-                        key = f"{name} {path}"
-                        sums[key] = sums[key] + term if key in sums else term
+                        add_term(sums, f"{name} {path}", term)
             # what a draw less than infinitely many leaves of the variance of their mean
             left = 0.0 if self.n is None else sum(weight.square() for _, weight in drawn)
             self.accumulate(self._collect(sums, outputs, rows, left), assign_folds(x, symmetry))
@@ -112,10 +109,6 @@ class OrbitConsistency(SymmetryMetric):
             if f"agree {path}" in sums:
                 values[f"agree {path}"] = pool(as_rows(sums[f"agree {path}"]).mean(1))
         return values
-
-    def _has_classes(self, path: str) -> bool:
-        parts = self.symmetry.output.parts
-        return any(isinstance(action, (Label, Mask)) and known in (None, path) for known, action in parts)
 
     def summarise(self, sums: Mapping[str, Tensor], count: Tensor) -> dict[str, Tensor]:
         """Divide."""

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from lightning_symmetry.nn.steerable import SteerableCNN, SteerableMLP
 from lightning_symmetry.nn.symmetrized import Symmetrized, symmetrize
+from lightning_symmetry.nn.tensor_network import GatedTensorNetwork
 
-__all__ = ["SteerableCNN", "SteerableMLP", "Symmetrized", "symmetrize"]
+__all__ = ["GatedTensorNetwork", "SteerableCNN", "SteerableMLP", "Symmetrized", "symmetrize"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import textwrap
 from importlib.util import find_spec
 from typing import Any
@@ -14,21 +13,8 @@ from lightning_symmetry.discovery import LearntLaw, width_key
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.paths import get_leaf
 from lightning_symmetry.report.orbits import shows_images, take_samples, to_grey
-from lightning_symmetry.report.palette import (
-    BLUE,
-    FAINT,
-    GREEN,
-    GREY,
-    INK,
-    ORANGE,
-    PURPLE,
-    VERMILLION,
-    dress,
-    for_words,
-)
+from lightning_symmetry.report.palette import FAINT, GREY, INK, ORANGE, dress, for_words, spread_labels, style_line
 
-_LINES = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, GREY)
-_STYLES = ("-", "--", ":")
 _DRAWS = 6
 
 
@@ -62,15 +48,11 @@ def draw_law(law: LearntLaw, samples: Any = None) -> Any:
     return figure
 
 
-def _style(index: int) -> dict[str, Any]:
-    return {"color": _LINES[index % len(_LINES)], "linestyle": _STYLES[index // len(_LINES) % len(_STYLES)]}
-
-
 def _draw_ranges(axes: Any, law: LearntLaw) -> None:
     """Draw a bar from -w to w for each generator, with the start as two ticks and the range in words."""
     reach = max([g.width for g in law.generators] + [g.start for g in law.generators])
     for row, g in enumerate(law.generators):
-        colour = _style(row)["color"]
+        colour = style_line(row)["color"]
         axes.plot([-g.width, g.width], [row, row], color=colour, linewidth=6, solid_capstyle="butt")
         axes.plot([-g.start, g.start], [row, row], "|", color=INK, markersize=11)
         axes.annotate(f"{g.name}: {g.words}", (0, row), xytext=(0, 8), textcoords="offset points", fontsize=10,
@@ -90,27 +72,19 @@ def _draw_courses(axes: Any, law: LearntLaw) -> None:
         curve = law.history.get(width_key(g.name), [])
         if len(steps) < 2 or len(curve) < 2:
             continue
-        axes.plot(steps[: len(curve)], curve, linewidth=2, **_style(index))
-        ends.append((curve[-1], g.name, _style(index)["color"]))
+        axes.plot(steps[: len(curve)], curve, linewidth=2, **style_line(index))
+        ends.append((curve[-1], g.name, style_line(index)["color"]))
     if not ends:
         axes.text(0.5, 0.5, "no curves were kept", ha="center", color=for_words(GREY), transform=axes.transAxes)
     else:
         axes.set_ylim(bottom=0)
         low, high = axes.get_ylim()
-        heights = _spread([height for height, _, _ in ends], 0.055 * (high - low))
+        heights = spread_labels([height for height, _, _ in ends], 0.055 * (high - low))
         for (height, name, colour), place in zip(ends, heights, strict=True):
             axes.annotate(name, (steps[-1], height), xytext=(1.02, place), textcoords=axes.get_yaxis_transform(),
                           fontsize=10, va="center", color=for_words(colour), annotation_clip=False)  # fmt: skip
     axes.grid(color=FAINT, linewidth=0.6, axis="y")
     dress(axes, "How the half-widths grew", "step", "half-width")
-
-
-def _spread(heights: list[float], apart: float) -> list[float]:
-    """Move labels apart that would lie on each other, upwards."""
-    places, last = [0.0] * len(heights), -math.inf
-    for index in sorted(range(len(heights)), key=lambda i: heights[i]):
-        last = places[index] = max(heights[index], last + apart)
-    return places
 
 
 def _draw_pictures(figure: Any, law: LearntLaw, samples: Any) -> None:

@@ -11,7 +11,7 @@ from lightning_symmetry.report.pictures import Picture
 from lightning_symmetry.report.tables import is_number
 
 _TAGS = str.maketrans({"\ue000": "<sub>", "\ue001": "</sub>", "\ue002": "<sup>", "\ue003": "</sup>"})
-_HOLDING = ("accepted", "declared", "symmetric")
+_HOLDING = ("accepted", "declared", "symmetric", "exact")
 
 
 def escape(text: str) -> str:
@@ -76,6 +76,11 @@ def write_table(
             "</tbody></table></div>",
         ]
     )
+
+
+def write_section(title: str, *parts: str) -> str:
+    """Write a section under a heading; parts that are empty are left out."""
+    return "\n".join(["<section>", f"<h2>{escape(title)}</h2>", *[part for part in parts if part], "</section>"])
 
 
 def write_definitions(pairs: Iterable[tuple[str, str]]) -> str:

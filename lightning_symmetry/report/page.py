@@ -10,7 +10,14 @@ from lightning_symmetry.discovery.reading import lay_out
 from lightning_symmetry.discovery.spectrum import Spectrum
 from lightning_symmetry.report.algebras import write_basis, write_brackets
 from lightning_symmetry.report.formulas import algebra_of, describe_flows, write_formulas
-from lightning_symmetry.report.markup import escape, write_definitions, write_figure, write_list, write_table
+from lightning_symmetry.report.markup import (
+    escape,
+    write_definitions,
+    write_figure,
+    write_list,
+    write_section,
+    write_table,
+)
 from lightning_symmetry.report.pictures import Picture
 from lightning_symmetry.report.sheets import sentence_case
 
@@ -45,7 +52,30 @@ def write_page(discovery: Discovery | LearntLaw, pictures: Sequence[Picture] = (
         verdict, numbers, parts = "learnt ranges", "law.json", _describe_law(discovery, figures)
     else:
         verdict, numbers, parts = discovery.verdict, "report.json", _describe_discovery(discovery, figures)
+    footer = (
+        f"Beside this page, <code>{numbers}</code> has the numbers for machines and <code>symmetry.yaml</code> with "
+        "<code>symmetry.safetensors</code> what was found."
+    )
+    return write_document(discovery.name, discovery.conclusion, [(verdict.split()[0], verdict)], parts, footer)
+
+
+def write_document(
+    name: str, conclusion: str, verdicts: Sequence[tuple[str, str]], parts: Sequence[str], footer: str
+) -> str:
+    """Write the frame of a page: name, conclusion and verdicts above, the parts, a line below.
+
+    Args:
+        name: What the page is on.
+        conclusion: In one sentence.
+        verdicts: Pairs of a class and words; each stands in a frame of its own.
+        parts: Sections as HTML; empty ones are left out.
+        footer: HTML, what lies beside the page.
+
+    Returns:
+        The document.
+    """
     body = "\n".join(part for part in parts if part)
+    marks = " ".join(f'<span class="verdict {escape(kind)}">{escape(words)}</span>' for kind, words in verdicts)
     return f"""\
 <!DOCTYPE html>
 <html lang="en">
@@ -53,21 +83,20 @@ def write_page(discovery: Discovery | LearntLaw, pictures: Sequence[Picture] = (
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="{_POLICY}">
-<title>{escape(f"{discovery.name}: {verdict}")}</title>
+<title>{escape(f"{name}: {', '.join(words for _, words in verdicts)}")}</title>
 <style>
 {_STYLE.read_text(encoding="utf-8")}</style>
 </head>
 <body>
 <header>
-<p class="kind">{escape(discovery.name)}</p>
-<h1>{escape(sentence_case(discovery.conclusion))}</h1>
-<p><span class="verdict {escape(verdict.split()[0])}">{escape(verdict)}</span></p>
+<p class="kind">{escape(name)}</p>
+<h1>{escape(sentence_case(conclusion))}</h1>
+<p>{marks}</p>
 </header>
 <main>
 {body}
 </main>
-<footer><p>Written by lightning_symmetry. Beside this page, <code>{numbers}</code> has the numbers for machines and
-<code>symmetry.yaml</code> with <code>symmetry.safetensors</code> what was found.</p></footer>
+<footer><p>Written by lightning_symmetry. {footer}</p></footer>
 </body>
 </html>
 """
@@ -76,10 +105,10 @@ def write_page(discovery: Discovery | LearntLaw, pictures: Sequence[Picture] = (
 def _describe_law(law: LearntLaw, figures: dict[str, str]) -> list[str]:
     header, rows = law.rows()
     return [
-        _section("Learnt ranges", write_table("How far each generator may go.", header, rows)),
+        write_section("Learnt ranges", write_table("How far each generator may go.", header, rows)),
         *figures.values(),
         _list_notes(law.notes),
-        _section("Use it again", f"<pre><code>{escape(_REUSE)}</code></pre>"),
+        write_section("Use it again", f"<pre><code>{escape(_REUSE)}</code></pre>"),
     ]
 
 
@@ -87,28 +116,28 @@ def _describe_discovery(discovery: Discovery, figures: dict[str, str]) -> list[s
     spectrum = discovery.spectrum
     parts = [_list_found(discovery), _list_notes(discovery.notes)]
     if spectrum is None:
-        parts += [_section("Evidence", figures.get("symmetry.png", ""), _list_evidence(discovery))]
+        parts += [write_section("Evidence", figures.get("symmetry.png", ""), _list_evidence(discovery))]
     else:
         numbers = _list_directions(spectrum) + write_list(discovery.facts())
-        parts += [_section("Spectrum", figures.get("spectrum.png", ""), numbers)]
+        parts += [write_section("Spectrum", figures.get("spectrum.png", ""), numbers)]
     parts += [
-        _section("Fields", figures["fields.png"]) if "fields.png" in figures else "",
-        _section("Orbits", figures["orbits.png"]) if "orbits.png" in figures else "",
+        write_section("Fields", figures["fields.png"]) if "fields.png" in figures else "",
+        write_section("Orbits", figures["orbits.png"]) if "orbits.png" in figures else "",
         _describe_algebra(discovery, figures),
-        _section("How it was measured", write_definitions(_measured(discovery))),
+        write_section("How it was measured", write_definitions(_measured(discovery))),
     ]
     if discovery.canonical_names:
-        return [*parts, _section("Use it again", f"<pre><code>{escape(_REUSE)}</code></pre>")]
+        return [*parts, write_section("Use it again", f"<pre><code>{escape(_REUSE)}</code></pre>")]
     return [
         *parts,
-        _section("Use it again", "<p>There is nothing to use: what symmetry.yaml holds was not accepted.</p>"),
+        write_section("Use it again", "<p>There is nothing to use: what symmetry.yaml holds was not accepted.</p>"),
     ]
 
 
 def _list_found(discovery: Discovery) -> str:
     """The generators found, or a plain statement that there are none."""
     if not discovery.canonical_names:
-        return _section("Generators", f"<p>{escape(_say_nothing(discovery))}</p>")
+        return write_section("Generators", f"<p>{escape(_say_nothing(discovery))}</p>")
     header = ["generator", "reads as", "vector field", "flow", "cosine to the name"]
     columns = zip(
         discovery.canonical_names,
@@ -125,7 +154,7 @@ def _list_found(discovery: Discovery) -> str:
             for row, g in zip(rows, discovery.accepted, strict=True)
         ]
     caption = "A readable basis of what was found; symmetry.yaml holds it."
-    return _section("Generators", write_table(caption, header, rows, ["vector field"]))
+    return write_section("Generators", write_table(caption, header, rows, ["vector field"]))
 
 
 def _say_nothing(discovery: Discovery) -> str:
@@ -173,7 +202,7 @@ def _describe_algebra(discovery: Discovery, figures: dict[str, str]) -> str:
         caption = "Brackets of vector fields, [row, column]."
         parts.append(write_table(caption, ["", *names], brackets, ["", *names], "brackets"))
     parts += [write_list((*algebra.facts(), *algebra.notes)), figures.get("algebra.png", "")]
-    return _section("Algebra", *parts)
+    return write_section("Algebra", *parts)
 
 
 def _measured(discovery: Discovery) -> list[tuple[str, str]]:
@@ -197,7 +226,3 @@ def _measured(discovery: Discovery) -> list[tuple[str, str]]:
 
 def _list_notes(notes: Sequence[str]) -> str:
     return f'<div class="notes">{write_list(notes)}</div>' if notes else ""
-
-
-def _section(title: str, *parts: str) -> str:
-    return "\n".join(["<section>", f"<h2>{escape(title)}</h2>", *[part for part in parts if part], "</section>"])

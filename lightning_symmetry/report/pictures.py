@@ -73,7 +73,7 @@ def draw_pictures(discovery: Discovery | LearntLaw, samples: Any = None) -> list
             OVERVIEW,
             "Each generator and what it makes of real samples; below, the evidence and how training came to it.",
             f"Vector fields, orbits, evidence and training curves. {discovery.conclusion}",
-            _render(draw_discovery(discovery, samples), _OVERVIEW_DPI),
+            render(draw_discovery(discovery, samples), _OVERVIEW_DPI),
             on_page=spectrum is None,
         )
     ]
@@ -121,10 +121,11 @@ def _count(names: Sequence[str], most: int) -> str:
 
 
 def _make(file: str, caption: str, alt: str, draw: Callable[[], Any], on_page: bool = True) -> Picture:
-    return Picture(file, caption, alt, _render(draw()), on_page)
+    return Picture(file, caption, alt, render(draw()), on_page)
 
 
-def _render(figure: Any, dpi: int = DPI) -> bytes:
+def render(figure: Any, dpi: int = DPI) -> bytes:
+    """Give the content of a figure's PNG file."""
     sink = io.BytesIO()
     figure.savefig(sink, dpi=dpi, format="png")
     return sink.getvalue()

@@ -173,8 +173,8 @@ def sentence_case(text: str) -> str:
     """Begin with a capital letter.
 
     Example:
-        >>> sentence_case("rotation in the plane (x, y)"), sentence_case("x^2 d/dy")
-        ('Rotation in the plane (x, y)', 'x^2 d/dy')
+        >>> sentence_case("rotation about z"), sentence_case("x^2 d/dy")
+        ('Rotation about z', 'x^2 d/dy')
     """
     # formulas begin with a symbol or a number
     return text if re.match(r"-?([a-z]\d*\b|\d)", text) else text[:1].upper() + text[1:]

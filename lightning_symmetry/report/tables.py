@@ -20,9 +20,13 @@ _STYLES = {
     "violated": "dim",
     "absent": "yellow",
     "undecided": "yellow",
+    "exact": "green",
+    "approximate": "cyan",
+    "broken": "dim",
+    "infeasible": "yellow",
 }
 # Where the output is no terminal, nothing should be wrapped.
-_WIDE = 160
+WIDE = 160
 
 
 def format_table(
@@ -68,7 +72,7 @@ def format_table(
     for row in rows:
         table.add_row(*map(Text, row), style=_STYLES.get(row[-1]))
     sink = io.StringIO()
-    Console(file=sink, width=width or _WIDE, force_terminal=styled, no_color=not styled).print(table)
+    Console(file=sink, width=width or WIDE, force_terminal=styled, no_color=not styled).print(table)
     return "\n".join(line.rstrip() for line in sink.getvalue().splitlines()).strip("\n") + "\n"
 
 
@@ -87,7 +91,7 @@ def print_discovery(
     header, rows = discovery.rows()
     width = None
     if styled:
-        width = shutil.get_terminal_size((_WIDE, 24)).columns
+        width = shutil.get_terminal_size((WIDE, 24)).columns
     print("", file=file)
     source = f"{discovery.held_out} data" if isinstance(discovery, Discovery) else "the law that training settled on"
     print(format_table(header, rows, f"{discovery.name} ({source})", styled, width), file=file)
@@ -104,9 +108,9 @@ def _numeric(header: Sequence[str], rows: Sequence[Sequence[str]]) -> set[str]:
 
 
 def is_number(cell: str) -> bool:
-    """Whether a cell is a number."""
+    """Whether a cell is a number, or a share in per cent."""
     try:
-        float(cell)
+        float(cell.removeprefix("<").removesuffix("%"))
     except ValueError:
         return False
     return True

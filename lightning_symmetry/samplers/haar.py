@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, final
 
 import torch
@@ -15,6 +16,7 @@ from lightning_symmetry.functional.rotations import log_rigid, log_rotation, uni
 from lightning_symmetry.groups import (
     SE,
     SO,
+    About,
     AffineMap,
     E,
     Element,
@@ -32,9 +34,9 @@ from lightning_symmetry.samplers.base import Sampler, read_rigid
 class Haar(Sampler):
     """The law that no element of the group changes: rotations uniform, finite parts uniform.
 
-    It exists on compact groups: SO, O, finite groups, permutations, and products and unions of these. The translations
-    of SE and E have none; they are uniform in a box. Uniform coordinates are something else: for d > 2 their
-    exponentials crowd around some rotations.
+    It exists on compact groups: SO, O, rotations about an axis, finite groups, permutations, and products and unions of
+    these. The translations of SE and E have none; they are uniform in a box. Uniform coordinates are something else:
+    for d > 2 their exponentials crowd around some rotations.
 
     Rotations of the plane and of space keep their coordinates, the smallest ones, where there are no mirrors.
 
@@ -87,9 +89,12 @@ class Haar(Sampler):
             g = ProductElement(g, nodes.exp(active[..., :0].flatten(0, 1)), coordinates=g.coordinates)
         return g if finite is None else g @ finite, weights
 
-    def _draw(self, space: Group, active: Tensor, rng: Rng) -> AffineMap:
+    def _draw(self, space: Group, active: Tensor, rng: Rng) -> Element:
         """Draw elements of the connected part; what is not active, (B, n, K), stays still."""
         rows, n = active.shape[:2]
+        if isinstance(space, About):
+            angles = math.pi * (2 * rng.uniform(rows, n, 1, device=active.device, dtype=torch.float64) - 1)
+            return space.exp((active * angles.to(active)).flatten(0, 1))
         basis = space.basis()
         dim = basis.shape[-1] - space.affine
         turns = basis[:, :dim, :dim].flatten(1).any(1)
@@ -116,7 +121,8 @@ def _check(group: Group, shift: float) -> None:
     elif space.dim is None:
         known = space.structure in ("skew", "rigid") or isinstance(space, (Translation, Product, Union))
     else:
-        known = not space.count or read_rigid(space) is not None or isinstance(space, Translation) and shift > 0
+        known = not space.count or isinstance(space, About) or read_rigid(space) is not None
+        known |= isinstance(space, Translation) and shift > 0
     if not known:
         raise InvalidSetting(
             f"the Haar law of {group.sentence}", "a compact group", "It has no uniform law: use Uniform with a width."

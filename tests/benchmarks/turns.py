@@ -54,9 +54,18 @@ class Run:
         callbacks: The plugin's, or none.
         batch: What it is trained on.
         folder: Of the logs.
+        clock: Tells the seconds; that of the processor, as long as all other threads wait, on a machine that is shared.
     """
 
-    def __init__(self, host: L.LightningModule, callbacks: Sequence[Any], batch: Batch, folder: Path) -> None:
+    def __init__(
+        self,
+        host: L.LightningModule,
+        callbacks: Sequence[Any],
+        batch: Batch,
+        folder: Path,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._clock = clock
         self._orders: SimpleQueue[int] = SimpleQueue()
         self._reports: SimpleQueue[float | BaseException] = SimpleQueue()
         self._started, self._left = 0.0, 0
@@ -83,9 +92,9 @@ class Run:
 
     def _wait(self) -> None:
         if not self._left:
-            self._reports.put(time.perf_counter() - self._started)
+            self._reports.put(self._clock() - self._started)
             self._left = self._orders.get()
-            self._started = time.perf_counter()
+            self._started = self._clock()
         if not self._left:
             raise Enough
         self._left -= 1

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lightning_symmetry.callbacks import LearnableAugmentation, SymmetryMonitor
 from lightning_symmetry.exceptions import InvalidSetting, TargetError, UnknownName
 from lightning_symmetry.groups import SO
-from lightning_symmetry.metrics import EquivarianceError, LieDerivativeError
+from lightning_symmetry.metrics import ApproximateSymmetryLevel, EquivarianceError, LieDerivativeError
 from lightning_symmetry.symmetry import Symmetry
 from tests.seam.boring import (
     Host,
@@ -134,6 +134,17 @@ def test_finite_groups_and_learnt_ones_and_several_at_once() -> None:
     # it learnt on, and what is measured follows
     first, second = (row["symmetry/learnt/lie_derivative_generator_0"] for row in monitor.history)
     assert first != second and learnt.learnable and not any(p.is_inference() for p in learnt.parameters())
+
+
+def test_the_level_goes_by_its_own_name() -> None:
+    monitor, metric = SymmetryMonitor(SENTENCE, metrics={"level": {"n": 2}}), ApproximateSymmetryLevel(SENTENCE, 2)
+    make_trainer(monitor).validate(Host(), make_loader(), verbose=False)
+    for x, _ in make_data():
+        metric.update(make_net().eval(), x)
+    expected = {key if key.startswith("level") else f"level_{key}": value for key, value in metric.compute().items()}
+    assert {"level", "level_se", "level_error", "level_null"} <= set(expected)
+    for key, value in expected.items():
+        assert monitor.values[f"{NAME}/{key}"] == pytest.approx(float(value), rel=1e-4), key
 
 
 def test_a_module_states_its_symmetries() -> None:

@@ -19,7 +19,7 @@ from lightning_symmetry.data import (
     SpatialVectors,
     TwoBody,
 )
-from lightning_symmetry.data.rotated_digits import turn_digits
+from lightning_symmetry.data.digits import draw_digits
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.random import Rng
 
@@ -180,7 +180,7 @@ def test_every_epoch_deals_every_sample_in_a_new_order(kind: type[KnownSymmetry]
 
 def test_digits_are_turned_from_right_to_down() -> None:
     digits = torch.rand(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    upright, turned = (turn_digits(digits, torch.full((3,), angle), 16) for angle in (0.0, math.pi / 2))
+    upright, turned = (draw_digits(digits, 16, torch.full((3,), angle)) for angle in (0.0, math.pi / 2))
     for row in range(16):
         for column in range(16):
             # what lay to the right now lies below: (x, y) -> (-y, x)

@@ -49,7 +49,7 @@ def test_rotations_of_space_are_found_named_and_made_readable() -> None:
     assert found.verdict == "symmetric"
     assert [g.verdict for g in found.generators] == ["accepted"] * 3 + ["spare"]
     torch.testing.assert_close(found.canonical.float(), SO(3).basis(), atol=0.02, rtol=0)
-    assert found.canonical_names == tuple(f"rotation in the plane ({p})" for p in ("x, y", "x, z", "y, z"))
+    assert found.canonical_names == tuple(f"rotation about {axis}" for axis in "zyx")
     assert found.cosine is not None and found.cosine > 0.999
     assert found.closure is not None and found.closure < 0.05
     assert "3 of 4 generators hold" in found.conclusion

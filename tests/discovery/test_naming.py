@@ -52,7 +52,7 @@ def test_motions_of_the_plane() -> None:
 def test_directions_in_space() -> None:
     rotation = torch.zeros(3, 3)
     rotation[2, 0], rotation[0, 2] = 1.0, -1.0
-    assert name_generator(rotation, 3).name == "rotation in the plane (x, z)"
+    assert name_generator(rotation, 3).name == "rotation about y"
     tilted = rotation.clone()
     tilted[1, 0], tilted[0, 1] = 1.0, -1.0
     assert name_generator(tilted, 3).name == "rotation"

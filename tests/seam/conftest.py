@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lightning_symmetry.callbacks import augmentation, extraction
+from lightning_symmetry.callbacks import augmentation, extraction, regularizer
+from lightning_symmetry.discovery.level import save_levels
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +25,8 @@ def keep_reports_light(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
         for module in (augmentation, extraction):
             monkeypatch.setattr(module, "write_report", lambda found, folder, x: found.save(folder))
             monkeypatch.setattr(module, "print_discovery", lambda found, folder: None)
+        monkeypatch.setattr(regularizer, "write_levels", lambda levels, curves, folder: save_levels(levels, folder))
+        monkeypatch.setattr(regularizer, "print_levels", lambda levels, folder: None)
 
 
 @pytest.fixture

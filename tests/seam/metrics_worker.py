@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lightning_symmetry.callbacks import LayerwiseLieDerivative, SymmetryMonitor
 from lightning_symmetry.metrics import (
+    ApproximateSymmetryLevel,
     EquivarianceCurve,
     EquivarianceError,
     GeneratorAlignment,
@@ -56,6 +57,10 @@ def uneven(rank: int) -> dict[str, Tensor]:
     return measure(LieDerivativeError(SENTENCE), 0, 1, 4 if rank == 0 else 0)
 
 
+def level(rank: int, world: int) -> dict[str, Tensor]:
+    return measure(ApproximateSymmetryLevel(SENTENCE), rank, world)
+
+
 def seeds(rank: int, world: int) -> dict[str, Tensor]:
     metric = GeneratorAlignment("SO(2)")
     for seed in range(rank, 6, world):
@@ -69,7 +74,7 @@ def main(folder: Path) -> None:
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     watched = watch(rank, world, strategy="ddp", devices=world, use_distributed_sampler=False)
     results = {name: measure(make(), rank, world) for name, make in METRICS.items()}
-    results["seeds"] = seeds(rank, world)
+    results["seeds"], results["level"] = seeds(rank, world), level(rank, world)
     torch.save({"results": results, "uneven": uneven(rank), "watched": watched}, folder / f"rank{rank}.pt")
 
 

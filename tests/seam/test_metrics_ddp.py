@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lightning_symmetry.metrics import LieDerivativeError
-from tests.seam.metrics_worker import METRICS, SENTENCE, measure, seeds, watch
+from tests.seam.metrics_worker import METRICS, SENTENCE, level, measure, seeds, watch
 from tests.seam.processes import run_on_two_ranks
 
 pytestmark = pytest.mark.slow
@@ -34,6 +34,14 @@ def test_seeds_are_spread_over_processes(ranks: list[dict[str, Any]]) -> None:
     for rank in ranks:
         for key, value in one.items():
             torch.testing.assert_close(rank["results"]["seeds"][key], value, rtol=1e-9, atol=1e-12)
+
+
+def test_partners_are_of_the_same_process_and_all_else_is_the_same(ranks: list[dict[str, Any]]) -> None:
+    one, (left, right) = level(0, 1), (rank["results"]["level"] for rank in ranks)
+    assert left == right
+    for key in ("error", "error_se"):
+        torch.testing.assert_close(left[key], one[key], rtol=1e-9, atol=1e-12)
+    assert abs(float(left["null"] - one["null"])) < 4 * float(one["null_se"])
 
 
 def test_a_process_without_samples_learns_the_result(ranks: list[dict[str, Any]]) -> None:

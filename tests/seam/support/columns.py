@@ -3,59 +3,28 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lightning_symmetry.callbacks import Expect, GeneratorExtraction, LearnableAugmentation, SymmetryMixin
+from lightning_symmetry.balancing import Dual
+from lightning_symmetry.callbacks import (
+    EquivarianceRegularizer,
+    Expect,
+    GeneratorExtraction,
+    LearnableAugmentation,
+    SymmetryMixin,
+)
 from lightning_symmetry.exceptions import ClaimFailed
 from tests.seam.boring import SENTENCE, Gap, close, make_loader, make_trainer, same, weights
 from tests.seam.by_hand import own_steps
+from tests.seam.support.balanced import CANDIDATES, RATE, TOLERATED, Balanced
+from tests.seam.support.column import Column, Fit, Run, check_off, traces
 from tests.seam.support.hosts import Hand, Plain, write_out
-
-Run = tuple[Any, Any, list[Any]]  # trainer, host, what was added
-Fit = Callable[[Any, Sequence[Any]], Any]
-
-
-class Column(ABC):
-    """One way to use the package."""
-
-    key: str
-    title: str
-    metric: str | None = None
-
-    def host(self, kind: type[Any], *args: Any, **settings: Any) -> Any:
-        """A host of a kind, as this column has it."""
-        return kind(*args, **settings)
-
-    def build(self) -> list[Any]:
-        """What is added to the trainer."""
-        return []
-
-    @abstractmethod
-    def check(self, kind: type[Plain], fit: Fit, tolerance: float, module: str | None = None) -> Run:
-        """Hold the column's law for hosts of a kind under some way to fit them."""
-
-    def learnt(self, added: list[Any]) -> dict[str, Tensor]:
-        """What training changed in what was added."""
-        return {}
-
-    def batches(self, added: list[Any]) -> int | None:
-        """How many batches it counted."""
-        return None
-
-    def evaluate(self) -> Any:
-        """What it has to be evaluated on before it can be monitored."""
-        return None
-
-
-def traces(module: nn.Module) -> dict[str, set[str]]:
-    return {name: set(vars(child)) for name, child in module.named_modules()}
 
 
 class Augmenting(Column):
@@ -100,24 +69,49 @@ class Augmenting(Column):
             assert close(dict(hand.symmetry.state_dict()), self.learnt(added), tolerance)
             start = Hand(self.sentence, 0, 0).symmetry.bind(torch.zeros(2, 2), torch.zeros(2, 2))
             assert not torch.allclose(start.group.weight, added[0].symmetries[0].group.weight.float(), atol=1e-4)
-        self.check_off(kind, fit, host, module)
+        check_off(kind, fit, host, self.make(off=True, module=module))
         return trainer, host, added
 
     @property
     def learnable(self) -> bool:
         return self.sentence == SENTENCE
 
-    def check_off(self, kind: type[Plain], fit: Fit, host: Any, module: str | None) -> None:
-        runs = []
-        for added in ([], [self.make(off=True, module=module)]):
-            torch.manual_seed(5)
-            other = kind()
-            trainer = fit(other, added)
-            logged = {k: float(v) for k, v in trainer.callback_metrics.items() if not k.startswith("symmetry/")}
-            runs.append((weights(other), logged, traces(other), torch.get_rng_state().tolist()))
-        (plain, metrics, left, state), (ours, our_metrics, our_left, our_state) = runs
-        assert same(plain, ours) and repr(metrics) == repr(our_metrics)
-        assert left == our_left == traces(host) and state == our_state
+
+class Regularizing(Column):
+    """An `EquivarianceRegularizer` with two candidates that take turns.
+
+    The law of a cell: the module's weights and the balancer's multipliers are those of a module whose author wrote the
+    penalties and the dual ascent into it; switched off, everything is bit for bit that of a run without it; nothing is
+    left on the module.
+    """
+
+    key, title, metric = "regularize", "`EquivarianceRegularizer`", "symmetry/so_2_on_vector_to_vector/strength"
+
+    def build(self) -> list[Any]:
+        return [self.make()]
+
+    def make(self, off: bool = False, **settings: Any) -> EquivarianceRegularizer:
+        ascent = Dual(TOLERATED, rate=RATE, resilient=False, warmup=0, smoothing=0.0, relative=False)
+        return EquivarianceRegularizer(CANDIDATES, losses=[Gap()], balance=0.0 if off else ascent, **settings)
+
+    def learnt(self, added: list[Any]) -> dict[str, Tensor]:
+        # NaN is what was not measured yet
+        return {k: v.nan_to_num(-1.0) for k, v in added[0].balance.state_dict().items()}
+
+    def batches(self, added: list[Any]) -> int:
+        return added[0].step
+
+    def check(self, kind: type[Plain], fit: Fit, tolerance: float, module: str | None = None) -> Run:
+        added, host, hand = [self.make(module=module)], kind(), Balanced()
+        trainer, written = fit(host, added), write_out(kind, hand)
+        fit(written, [])
+        assert close(weights(written), weights(host), tolerance)
+        assert added[0].step == hand.step > 0
+        learnt, found = self.learnt(added), {"dual": hand.multipliers, "slack": hand.slacks}
+        assert close({k: torch.tensor(v).double() for k, v in found.items()}, {k: learnt[k] for k in found}, tolerance)
+        assert min(hand.multipliers) != max(hand.multipliers)
+        check_off(kind, fit, host, self.make(off=True, module=module))
+        return trainer, host, added
 
 
 class Extracting(Column):
@@ -239,6 +233,7 @@ COLUMNS: list[Column] = [
     Augmenting("learn", "learns a group", SENTENCE, 1.0, 0.0),
     Augmenting("move", "moves the task", SENTENCE, 0.0, 0.5),
     Augmenting("known", "known group", "SO(2) on vector -> vector", 1.0, 0.5),
+    Regularizing(),
     Mixing(),
     Extracting(),
     Expecting(),

@@ -239,6 +239,12 @@ class Hand:
         self.penalty = self.penalty + self.strength * (moved - symmetry.move_output(g, y)).square().mean()
         return torch.where(rows, symmetry.move_output(~g, moved), y) if self.probability else y
 
+    def begin(self) -> None:
+        """A batch begins, or a closure runs again."""
+
+    def end(self) -> None:
+        self.step += 1
+
     def take_penalty(self) -> Any:
         penalty, self.penalty = self.penalty, 0.0
         return penalty if self.strength else 0.0
@@ -259,11 +265,12 @@ def write_out(kind: type[Plain], hand: Hand) -> Plain:
         def measure(self, batch: Any) -> Tensor:
             if isinstance(self, Newton) and hand.own is not None:
                 hand.own.zero_grad()  # the closure's last evaluation counts
+            hand.begin()
             loss = super().measure(batch)
             return loss + hand.take_penalty()
 
         def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
-            hand.step += 1
+            hand.end()
             if isinstance(self, OwnScaler):  # raw steps, which Lightning does not count
                 self.step_scaled(batch_idx)
             elif self.trainer.global_step > self.seen and hand.own is not None:

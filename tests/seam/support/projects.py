@@ -16,7 +16,8 @@ from torch import Tensor
 
 from lightning_symmetry.losses import Equivariance
 from tests.seam.boring import deal, fit, make_data, make_net
-from tests.seam.support.columns import Augmenting, Column, Extracting
+from tests.seam.support.balanced import CANDIDATES
+from tests.seam.support.columns import Augmenting, Column, Extracting, Regularizing
 from tests.seam.support.hosts import Data, Plain
 from tests.seam.support.saving import assert_same_end
 
@@ -35,6 +36,8 @@ def arguments(column: Column) -> dict[str, Any]:
     """Plain values, as configurations hold them; losses are left out."""
     if isinstance(column, Augmenting):
         return {"symmetries": column.sentence, "probability": column.probability, "lr": 0.02}
+    if isinstance(column, Regularizing):
+        return {"symmetries": CANDIDATES, "balance": "dual(0.05, rate=1.0, warmup=0)", "together": True}
     if isinstance(column, Extracting):
         return {"symmetries": column.sentence, "when": "validation", "every_n": 2}
     return {"metric": "loss", "at_least": 0.0}
@@ -48,6 +51,8 @@ def reference(column: Column) -> tuple[Any, list[Any]]:
 
 
 def losses(column: Column, given: list[Any]) -> dict[str, Any]:
+    if isinstance(column, Regularizing):
+        return {"losses": given}
     if not isinstance(column, Augmenting):
         return {}
     return {"losses": given, "balance": [column.strength]} if column.strength else {"losses": []}
@@ -80,7 +85,7 @@ def run_from_hydra(column: Column) -> None:
     host, made = reference(column)
     kind = type(column.build()[0]).__name__
     given = {**arguments(column), **losses(column, [{"_target_": LOSS}])}
-    if "symmetries" in given:
+    if isinstance(given.get("symmetries"), str):
         given["symmetries"] = [given["symmetries"]]
     config = omegaconf.OmegaConf.create({"_target_": f"lightning_symmetry.callbacks.{kind}", **given})
     other, again = Plain(), [hydra.instantiate(config)]

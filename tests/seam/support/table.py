@@ -18,7 +18,7 @@ from tests.seam.boring import deal, make_data, make_loader
 from tests.seam.support import devices, hosts, projects, saving, trainers
 from tests.seam.support.columns import COLUMNS, Column, compare
 
-LOOKING = ("learn", "move", "known", "mixin", "extract")
+LOOKING = ("learn", "move", "known", "regularize", "mixin", "extract")
 BEGIN, END = "<!-- support -->", "<!-- /support -->"
 SHARDED = "a second forward through sharded parameters cannot be served correctly yet"
 

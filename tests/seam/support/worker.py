@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch.utils.data import DataLoader, DistributedSampler, Subset, TensorDataset
 
-from lightning_symmetry.callbacks import Expect, augmentation, extraction
+from lightning_symmetry.callbacks import Expect, augmentation, extraction, regularizer
+from lightning_symmetry.discovery.level import save_levels
 from lightning_symmetry.exceptions import ClaimFailed
 from tests.seam.boring import deal, fit, make_data, weights
 from tests.seam.support.columns import COLUMNS, Augmenting, Column, Expecting
@@ -71,6 +72,8 @@ def main(how: str, folder: Path) -> None:
     for module in (augmentation, extraction):
         module.print_discovery = lambda found, folder: None
         module.write_report = lambda found, folder, x: found.save(folder)
+    regularizer.print_levels = lambda levels, folder: None
+    regularizer.write_levels = lambda levels, curves, folder: save_levels(levels, folder)
     if how == "spawn":
         many = {"strategy": "ddp_spawn", "devices": 2}
         torch.save(
