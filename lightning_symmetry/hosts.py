@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, final
+from typing import Any, cast, final
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +15,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from torchvision.models import resnet18
 
 from lightning_symmetry.exceptions import InvalidSetting
-from lightning_symmetry.nn import SteerableCNN, SteerableMLP
+from lightning_symmetry.nn import GatedTensorNetwork, SteerableCNN, SteerableMLP
 
 Batch = tuple[Tensor, Tensor]
 
@@ -221,6 +221,53 @@ class SteerableRegressor(VectorRegressor):
         self, symmetry: str, inputs: int = 1, outputs: int = 1, width: int = 8, frequency: int = 2, lr: float = 1e-2
     ) -> None:
         super().__init__(SteerableMLP(symmetry, inputs, outputs, width, frequency=frequency), lr)
+
+
+@final
+class TensorRegressor(VectorRegressor):
+    """A `GatedTensorNetwork`, with the published decays: linear layers by L2, and what no rotation keeps by its square.
+
+    The training loss is the mean squared error + weight_decay / 2 ||linear||^2 + ||leak||^2; the learning rate falls to
+    zero along half a cosine.
+
+    Args:
+        types_in: Of the input, such as "5x0 + 5x1".
+        types_out: Of the answer, such as "1x2".
+        hidden: Types between the blocks, or their width.
+        layers: Number of linear layers.
+        dim: Dimension of the space.
+        homogeneous: Products that keep scalings, too, see `GatedTensorNetwork`.
+        lr: Learning rate.
+        weight_decay: Of the linear layers.
+    """
+
+    def __init__(
+        self,
+        types_in: str,
+        types_out: str,
+        hidden: str | int = 128,
+        layers: int = 4,
+        dim: int = 3,
+        homogeneous: bool = False,
+        lr: float = 1e-3,
+        weight_decay: float = 2e-4,
+    ) -> None:
+        super().__init__(GatedTensorNetwork(types_in, types_out, hidden, layers, dim, homogeneous), lr)
+        self.weight_decay = weight_decay
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Give the loss of a batch, and what keeps the weights small."""
+        net = cast(GatedTensorNetwork, self.net)
+        linear = [p for m in net.modules() if isinstance(m, nn.Linear) for p in m.parameters()]
+        size = torch.cat([p.flatten() for p in linear]).square().sum()
+        return super().training_step(batch, batch_idx) + self.weight_decay / 2 * size + net.leakage()
+
+    def configure_optimizers(self) -> Any:
+        """Adam, its rate along half a cosine."""
+        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
+        total = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
 @final

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, final
@@ -460,4 +461,5 @@ def _build_sampler(over: str | Group | Sampler | None) -> Sampler:
 
 def _name_from(sentence: str) -> str:
     words = sentence.replace("->", " to ").replace("*", " times ").replace("|", " or ")
+    words = re.sub(r"-(?=[\d.])", " minus ", words)
     return "_".join("".join(c if c.isalnum() else " " for c in words).lower().split())

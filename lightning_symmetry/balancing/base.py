@@ -29,12 +29,14 @@ class Balancer(nn.Module, ABC):
         observes: Whether it wants to be told the task's loss of every batch.
         measures: Whether it wants to be told every value, also where the strength is 0; else a loss of strength 0 is
             neither drawn for nor computed.
+        ranks: Whether its strengths say which symmetries the data support, rather than making losses comparable.
         differentiates: Whether it wants to be told how large the gradients of the task and of every value are.
         losses: How many losses each symmetry has: theirs follow one another, symmetry by symmetry.
     """
 
     observes: bool = False
     measures: bool = False
+    ranks: bool = False
     differentiates: bool = False
     losses: int = 1
 

@@ -34,8 +34,8 @@ class Dual(Balancer):
     The values may be of two kinds.
 
     - *Measured errors*, which have no units, with a number for epsilon. Strengths are lambda times the task's first
-      loss, which makes rate, relax_cost and most numbers without units, too. The default epsilon of 0.02 is a relative
-      error of 14 %: above what interpolated images leave of a true symmetry, far below the 1 to 2 of a false one.
+      loss, which makes rate, relax_cost and most numbers without units, too. The default epsilon of 0.1 is what a
+      network leaves of a true symmetry that it learns from a thousand samples; a false one is at 1 to 2.
     - *The task's own losses on moved data*, with epsilon="auto": (1 + margin) times the running loss on unmoved data,
       plus ``share`` of the first loss, about what is published for images. Strengths are lambda; slack and u are in
       units of the first loss. With a number for epsilon, and relative=False, everything is in the loss's own units.
@@ -47,7 +47,8 @@ class Dual(Balancer):
         epsilon: What is tolerated: a number, one a loss, or "auto".
         rate: Of the multipliers, a batch; None for the automatic one.
         resilient: Whether constraints are relaxed.
-        relax_cost: Half the slope of the price of relaxing.
+        relax_cost: Half the slope of the price of relaxing: the smaller, the less a constraint that cannot be met costs
+            the task, and the weaker one that could be is pressed. None for 0.03 of errors and 0.1 of losses.
         relax_rate: Of the relaxations, a batch; None for at once: u = lambda / (2 relax_cost).
         warmup: When steps begin; a share of the training if below 1, else a number of batches.
         smoothing: Weight of the past in the means of slack and of the unmoved loss.
@@ -71,13 +72,14 @@ class Dual(Balancer):
     """
 
     measures = True
+    ranks = True
 
     def __init__(
         self,
-        epsilon: float | Sequence[float] | Literal["auto"] = 0.02,
+        epsilon: float | Sequence[float] | Literal["auto"] = 0.1,
         rate: float | None = None,
         resilient: bool = True,
-        relax_cost: float = 0.1,
+        relax_cost: float | None = None,
         relax_rate: float | None = None,
         warmup: float = 0.05,
         smoothing: float = 0.9,
@@ -87,21 +89,24 @@ class Dual(Balancer):
         relative: bool = True,
     ) -> None:
         super().__init__()
+        relative = relative and epsilon != "auto"
+        if relax_cost is None:
+            relax_cost = 0.03 if relative else 0.1
         positive = [relax_cost, most, *(r for r in (rate, relax_rate) if r is not None)]
         if min(positive) <= 0 or min(warmup, margin, share) < 0 or not 0 <= smoothing < 1:
             raise InvalidSetting(
                 got=f"rate={rate}, relax_cost={relax_cost}, relax_rate={relax_rate}, most={most}, warmup={warmup}, "
                 f"margin={margin}, share={share}, smoothing={smoothing}",
                 expected="positive rates, relax_cost and most, other numbers >= 0, and smoothing below 1",
-                remedy="The defaults are None, 0.1, None, 100, 0.05, 0.2, 0.1 and 0.9.",
+                remedy="The defaults are None, None, None, 100, 0.05, 0.2, 0.1 and 0.9.",
             )
         if isinstance(epsilon, str) and epsilon != "auto":
-            raise InvalidSetting(f"epsilon={epsilon!r}", "a number, one a loss, or 'auto'", "For example 0.02.")
+            raise InvalidSetting(f"epsilon={epsilon!r}", "a number, one a loss, or 'auto'", "For example 0.1.")
         self.tolerated = None if isinstance(epsilon, str) else read_strengths(epsilon)
         self.rate, self.resilient, self.relax_cost = rate, resilient, relax_cost
         self.relax_rate = 0.5 / relax_cost if relax_rate is None else relax_rate
         self.warmup, self.smoothing, self.most = warmup, smoothing, most
-        self.margin, self.share, self.relative = margin, share, relative and self.tolerated is not None
+        self.margin, self.share, self.relative = margin, share, relative
         self.observes = self.relative or self.tolerated is None
         self.batches: int | None = None
         self.first: Tensor

@@ -33,8 +33,10 @@ class GradNorm(Balancer):
     at its solution for the first batch, w_i ~ 1 / |grad_W L_i|. So weights stay positive, nothing depends on units but
     for the task's, and it settles where G_i is proportional to r_i^alpha.
     Of what was not measured in a batch the last value counts. A strength stays within a factor ``most`` of where it
-    began: the gradient of an error that vanishes could not be made large. This rule equalises, it does not find out
-    which symmetry holds.
+    began: the gradient of an error that vanishes could not be made large.
+
+    The rule makes every error count as much as the task, however false the symmetry: use it for symmetries that are
+    known to hold; `Ratio` finds out which do.
 
     Args:
         alpha: The larger, the more a slow loss is favoured; 0 for gradients of equal size.

@@ -11,10 +11,10 @@ from torch import Tensor
 from lightning_symmetry.balancing.base import Balancer, read_length, read_strengths, spread
 from lightning_symmetry.exceptions import InvalidSetting
 
-# What is left of a strength at least; the least error that is told from 0; and where the automatic strength is
-# concerned, the share of the training after which it is chosen, that of the task's loss, and the least error in it.
+# What is left of a strength at least, and the least error that is told from 0.
 LEAST, EXACT = 1e-6, 1e-12
-FIRST, SHARE, SMALL = 0.01, 0.1, 1e-3
+# The automatic strength is chosen after this share of the training, and takes no error for less.
+FIRST, SMALL = 0.01, 1e-3
 
 
 @final
@@ -27,16 +27,18 @@ class Ratio(Balancer):
 
     so that the symmetry that the data support best keeps lambda_0 and another loses orders of magnitude, though not
     more than a factor 10^-6. Without the gate the best of several false candidates would keep its strength, too; with
-    it all of them fall, by (gate / R)^power. It is in the units of normalised errors: 0 for a symmetry, 1 to 2 for
-    what has nothing to do with it; use infinity for errors in other units.
+    it all of them fall, by (gate / R)^power. It is in the units of normalised errors: 1 to 2, and more early in
+    training, for what has nothing to do with the data, 0.1 to 0.3 for a symmetry that is learnt from few samples; use
+    infinity for errors in other units. It sees nothing once the strengths press every candidate below it. Where each
+    symmetry has several losses, errors of the same loss are compared.
 
     The rule is applied once. Repeated, it is applied at every multiple of ``start`` to the errors of the window before
     it, half of the way in the logarithm, always from lambda_0: what becomes true later comes back. A window stays open
     until every error was measured, and an error that was not measured in some batches is averaged over the others. The
     published program keeps the vector of one batch, chosen by a rule that depends on logging; the mean is not noisy.
 
-    An automatic lambda_0 makes the penalties a tenth of the task's loss: sum_k lambda_0 R_k = 0.1 |L|, with means over
-    the second half of the first hundredth of the training, during which all strengths are 0.
+    An automatic lambda_0 makes the penalties a share of the task's loss: sum_k lambda_0 R_k = share |L|, with means
+    over the second half of the first hundredth of the training, during which all strengths are 0.
 
     Args:
         power: The larger, the more an error costs.
@@ -47,7 +49,8 @@ class Ratio(Balancer):
         gate: The largest error that may pass for a symmetry.
         repeat: Whether the rule is applied again and again; None where the length of the training is unknown, which
             counts as 5000 batches.
-        losses: How many losses each symmetry has: only errors of the same loss are compared.
+        share: Of the task's loss, for the automatic strength. A tenth does not harm; where a candidate is true, a share
+            of 1 may gain more.
 
     Raises:
         InvalidSetting: A number lies outside its range.
@@ -63,26 +66,28 @@ class Ratio(Balancer):
         [100.0, 1.0, 0.01]
     """
 
+    ranks = True
+
     def __init__(
         self,
         power: float = 2.0,
         start: float = 0.2,
         window: float = 0.05,
         strength: float | Sequence[float] | None = None,
-        gate: float = 0.1,
+        gate: float = 0.5,
         repeat: bool | None = None,
-        losses: int = 1,
+        share: float = 0.1,
     ) -> None:
         super().__init__()
-        if min(power, start, window, gate) <= 0 or losses < 1:
+        if min(power, start, window, gate, share) <= 0:
             raise InvalidSetting(
-                got=f"power={power}, start={start}, window={window}, gate={gate}, losses={losses}",
-                expected="numbers above 0, and losses >= 1",
-                remedy="The defaults are 2, 0.2, 0.05, 0.1 and 1.",
+                got=f"power={power}, start={start}, window={window}, gate={gate}, share={share}",
+                expected="numbers above 0",
+                remedy="The defaults are 2, 0.2, 0.05, 0.5 and 0.1.",
             )
         self.power, self.start, self.window, self.gate = power, start, window, gate
         self.given = None if strength is None else read_strengths(strength)
-        self.repeat, self.losses = repeat, losses
+        self.repeat, self.share = repeat, share
         self.observes = self.measures = strength is None
         self.batches: int | None = None
         self.unit: Tensor
@@ -109,6 +114,11 @@ class Ratio(Balancer):
         self._size(terms, factors=1.0, totals=0.0, counts=0.0)
         return (self._initial(terms) * self.factors).tolist()
 
+    def readings(self, terms: int, step: int) -> dict[str, list[float]]:
+        """Say the strengths, and lambda_0 ("first_strength")."""
+        strengths = self.strengths(terms, step)
+        return {"strength": strengths, "first_strength": self._initial(terms).tolist()}
+
     def observe(self, loss: float, moved: bool) -> None:
         """See `Balancer.observe`."""
         self.loss[0] = abs(loss)
@@ -132,7 +142,7 @@ class Ratio(Balancer):
             return
         errors = self.totals / self.counts
         if choosing:
-            self.unit = SHARE * self.loss[1] / self.loss[2] / errors.clamp_min(SMALL).sum()
+            self.unit = self.share * self.loss[1] / self.loss[2] / errors.clamp_min(SMALL).sum()
         else:
             self._adjust(errors, needed, step)
         self.totals, self.counts = torch.zeros_like(self.totals), torch.zeros_like(self.counts)
@@ -145,12 +155,6 @@ class Ratio(Balancer):
         self.began = self.began.new_tensor([step + 1.0, 1.0])
 
     def _initial(self, terms: int) -> Tensor:
-        if terms % self.losses:
-            raise InvalidSetting(
-                got=f"{terms} errors of losses={self.losses} a symmetry",
-                expected="as many for every symmetry",
-                remedy="Say how many losses= each symmetry has.",
-            )
         return self.unit.expand(terms) if self.given is None else self.unit.new_tensor(spread(self.given, terms))
 
     @property

@@ -26,8 +26,11 @@ class Uncertainty(Balancer):
 
     about |L| / v_k. Descent begins at the first value instead of at s = 0 and its slope is clipped, so that strengths
     do not depend on units, but for the task's. An error counts as 1 / most at least: one that vanishes would get an
-    infinite strength. Whoever drives an error down earns it a larger strength, however false the symmetry: this rule
-    equalises, it does not find out which symmetry holds.
+    infinite strength.
+
+    The rule was made for losses that cannot become small. An error that is pressed down earns a larger strength, and
+    is pressed down further, however false the symmetry: every strength ends at about ``most`` |L|, and a false
+    candidate ruins the task. Use it for symmetries that are known to hold; `Ratio` finds out which do.
 
     Args:
         rate: Of the descent, a batch.
@@ -49,10 +52,10 @@ class Uncertainty(Balancer):
     observes = True
     measures = True
 
-    def __init__(self, rate: float = 0.01, most: float = 100.0) -> None:
+    def __init__(self, rate: float = 0.01, most: float = 10.0) -> None:
         super().__init__()
         if rate <= 0 or most <= 0:
-            raise InvalidSetting(f"rate={rate}, most={most}", "positive numbers", "The defaults are 0.01 and 100.")
+            raise InvalidSetting(f"rate={rate}, most={most}", "positive numbers", "The defaults are 0.01 and 10.")
         self.rate, self.most = rate, most
         self.task: Tensor
         self.errors: Tensor

@@ -14,6 +14,8 @@ from lightning_symmetry.symmetry import Symmetry
 
 # Batches: an untrained network answers everything alike, so that anything would pass for a symmetry.
 WARMUP = 500
+# Characters of a folder's name; systems allow 255 bytes.
+LONGEST_NAME = 160
 
 
 def build_symmetries(described: Any) -> list[Symmetry]:
@@ -26,6 +28,13 @@ def build_symmetries(described: Any) -> list[Symmetry]:
     if not built:
         raise InvalidSetting("no symmetry", "at least one", 'For example "image -> label", where one is learnt.')
     return built
+
+
+def join_names(symmetries: Sequence[Symmetry]) -> str:
+    """Name several symmetries together, short enough for a folder's name."""
+    names = [symmetry.name for symmetry in symmetries]
+    joined, others = "_and_".join(names), f"_and_{len(names) - 1}_others" if len(names) > 1 else ""
+    return joined if len(joined) <= LONGEST_NAME else names[0][:LONGEST_NAME] + others
 
 
 def holds_object(described: Any) -> bool:

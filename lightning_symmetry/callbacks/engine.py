@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lightning_symmetry.balancing import Balancer
 from lightning_symmetry.callbacks.clock import Clock
-from lightning_symmetry.callbacks.defaults import ask_module, build_symmetries, holds_object
+from lightning_symmetry.callbacks.defaults import ask_module, build_symmetries, holds_object, join_names
 from lightning_symmetry.callbacks.features import recording
 from lightning_symmetry.callbacks.gradients import find_loss, measure_gradients
 from lightning_symmetry.callbacks.host import Callback
@@ -120,7 +120,7 @@ class SymmetryCallback(Callback, ABC):
         if self._given_name and len(built) == 1 and not holds_object(described):
             built[0].name = self._given_name
         self.symmetries = nn.ModuleList(built)
-        self.name = self._given_name or "_and_".join(s.name for s in built)
+        self.name = self._given_name or join_names(built)
         self._owns = [True] * len(built)
         self.objective.demand_strengths(len(built))
 
@@ -387,8 +387,8 @@ class SymmetryCallback(Callback, ABC):
         self._measured.begin()
         self._clock.begin_step()
 
-    def on_step_end(self, output: Any) -> Any:
-        """Add the penalty to the returned loss (automatic optimization)."""
+    def on_step_output(self, output: Any) -> None:
+        """Note what the balancer wants to know of the task's own loss."""
         if self.balance.observes:
             self._task_loss.note(output, self._host, type(self.balance).__name__)
         terms, self._terms = self._terms, []
@@ -396,6 +396,9 @@ class SymmetryCallback(Callback, ABC):
             # of several calls of one network the penalties are summed
             values = [torch.stack(calls).sum() for calls in zip(*terms, strict=True)]
             self._gradients.note(measure_gradients([loss, *values], self._tap.target))
+
+    def on_step_end(self, output: Any) -> Any:
+        """Add the penalty to the returned loss (automatic optimization)."""
         penalties, self._penalties = self._penalties, []
         if not penalties or output is None:
             return output

@@ -280,6 +280,9 @@ class GeneratorExtraction(WatchingCallback):
     def on_repeat(self) -> None:
         """A closure shows the same tensors again."""
 
+    def on_step_output(self, output: Any) -> None:
+        """Nothing is read from it."""
+
     def on_step_end(self, output: Any) -> Any:
         """Pass on what the step gave."""
         return output

@@ -91,16 +91,14 @@ class EquivarianceRegularizer(SymmetryCallback):
                 )
 
     def describe(self) -> dict[str, Tensor]:
-        """Strengths, and what else the balancer tells."""
-        return {name: torch.tensor(value) for name, value in self._read().items()}
-
-    def _read(self) -> dict[str, float]:
         """The balancer's readings under ``<symmetry>/<reading>``, with the loss behind where there are several."""
         count = len(self.losses)
         read: Mapping[str, list[float]] = self.balance.readings(len(self.symmetries) * count, self.step)
         return {
-            f"{self.symmetries[k // count].name}/{word}{self._tell_loss(k)}": value
+            f"{self.symmetries[k // count].name}/{word}{self._tell_loss(k)}": torch.tensor(value)
             for word, values in read.items()
+            # where it began does not change
+            if word != "first_strength"
             for k, value in enumerate(values)
         }
 
@@ -122,7 +120,7 @@ class EquivarianceRegularizer(SymmetryCallback):
                     metric.update(f, x)
         found = [metric.compute() for metric in metrics]
         readings = self.balance.readings(len(self.symmetries) * len(self.losses), self.step)
-        self.levels = list(judge_levels(self.symmetries, found, readings, self.journal.curves))
+        self.levels = list(judge_levels(self.symmetries, found, readings, self.journal.curves, self.balance.ranks))
         for level in self.levels:
             numbers = {f"symmetry/{level.name}/{k}": torch.tensor(float(v)) for k, v in level.metrics().items()}
             trainer.callback_metrics.update(numbers)

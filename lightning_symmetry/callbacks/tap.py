@@ -48,8 +48,11 @@ class Listener(Protocol):
     def on_repeat(self) -> None:
         """Called when the network is about to be called on the same tensors again, as by a closure."""
 
+    def on_step_output(self, output: Any) -> None:
+        """Called with what the step returned, before any listener adds to it."""
+
     def on_step_end(self, output: Any) -> Any:
-        """Called with what the step returned; returns what it should return."""
+        """Called with what the step and the listeners before return; returns what it should return."""
 
 
 class Tap:
@@ -262,6 +265,8 @@ def _wrap_step(host: Any) -> Any:
             output = original(*args, **kwargs)
         for tap in taps:
             tap.demand_found()
+            tap.listener.on_step_output(output)
+        for tap in taps:
             output = tap.listener.on_step_end(output)
         return output
 

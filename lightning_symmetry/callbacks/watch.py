@@ -81,6 +81,9 @@ class NetworkWatch:
     def on_step_begin(self) -> None:
         """Nothing is counted."""
 
+    def on_step_output(self, output: Any) -> None:
+        """Nothing is read from it."""
+
     def on_step_end(self, output: Any) -> Any:
         """Pass on what a step gave."""
         return output

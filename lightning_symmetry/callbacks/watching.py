@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lightning_symmetry.callbacks.defaults import ask_module, build_symmetries, holds_object
+from lightning_symmetry.callbacks.defaults import ask_module, build_symmetries, holds_object, join_names
 from lightning_symmetry.callbacks.host import Callback
 from lightning_symmetry.callbacks.refusals import refuse_same_key, refuse_slashes, refuse_unsupported
 from lightning_symmetry.callbacks.site import Site
@@ -55,7 +55,7 @@ class WatchingCallback(Callback, ABC):
     @property
     def name(self) -> str:
         """Name of files."""
-        return self._given_name or "_and_".join(s.name for s in self.symmetries) or "of_the_data"
+        return self._given_name or join_names(self.symmetries) or "of_the_data"
 
     # ---------------------------------------------------------------- what the finals decide
 

@@ -28,7 +28,7 @@ LARGEST_FLOOR = 0.1
 # Of training, over which a slack has to be positive to count; and over which the final loss is averaged.
 _LAST, _END = 0.25, 0.1
 _LEAST_READINGS = 4
-_READINGS = ("strength", "dual", "slack", "relaxed", "infeasible")
+_READINGS = ("strength", "first_strength", "dual", "slack", "relaxed", "infeasible")
 _OF_GENERATORS = re.compile(r"(norm|width)_")
 
 
@@ -37,6 +37,7 @@ def judge_levels(
     found: Sequence[Mapping[str, Any]],
     readings: Mapping[str, Sequence[float]] | None = None,
     curves: Mapping[str, Sequence[float]] | None = None,
+    ranked: bool = True,
 ) -> tuple[SymmetryLevel, ...]:
     """Judge the symmetries of one training, each in comparison with the others; see `judge_level`.
 
@@ -44,11 +45,13 @@ def judge_levels(
         symmetries: K of them.
         found: What `ApproximateSymmetryLevel` computed of each on held-out inputs.
         readings: Of the balancer at the end, see `Balancer.readings`: "strength" and, where it has them, "dual",
-            "slack", "relaxed" and "infeasible"; K numbers each or L K, the L losses of the first symmetry before those
-            of the second. Of several losses that of the largest strength counts.
+            "slack", "relaxed", "infeasible" and "first_strength"; K numbers each or L K, the L losses of the first
+            symmetry before those of the second. Of several losses that of the largest strength counts.
         curves: Over training, under "<symmetry>/<reading>" and "<symmetry>/<loss>", of several losses also
-            "<symmetry>/<reading>_<loss>"; NaN where nothing was measured. The first strength, the loss at the end and
-            the slack throughout the last quarter are read from them.
+            "<symmetry>/<reading>_<loss>"; NaN where nothing was measured. The loss at the end, the slack throughout the
+            last quarter and, where the balancer does not tell it, the first strength are read from them.
+        ranked: Whether strengths were set by how well the symmetries hold, see `Balancer.ranks`; others, such as those
+            that make gradients equally large, are no evidence.
 
     Returns:
         A level each.
@@ -65,7 +68,9 @@ def judge_levels(
         for k, symmetry in enumerate(symmetries)
     ]
     peers = [end["dual"] for end in given if end["dual"] is not None]
-    if not peers:
+    if not ranked:
+        given = [{**end, "first_strength": None} for end in given]
+    elif not peers:
         peers = [end["strength"] / end["first_strength"] for end in given if end["first_strength"]]
         # where one began is not known, they cannot be compared
         peers = peers if len(peers) == len(given) else []
@@ -280,10 +285,12 @@ def _read_end(
     last = [v for v in slack[-max(1, round(_LAST * len(slack))) :] if math.isfinite(v)]
     loss = [v for v in follow(find_losses(curves, name)) if math.isfinite(v)]
     end = loss[-max(1, round(_END * len(loss))) :]
+    # multipliers begin at 0, and where they went first says nothing
+    first = read("first_strength") or next((v for v in follow(find_curves(curves, name, "strength")) if v > 0), None)
     return {
         **{word: read(word) for word in _READINGS},
         "infeasible": any(own["infeasible"]) if own["infeasible"] else None,
-        "first_strength": next((v for v in follow(find_curves(curves, name, "strength")) if v > 0), None),
+        "first_strength": first if read("dual") is None else None,
         "measured": sum(end) / len(end) if end else None,
         "lasting": len(last) >= _LEAST_READINGS and min(last) > 0,
     }

@@ -2,6 +2,7 @@
 
 from lightning_symmetry.methods.augerino import augerino
 from lightning_symmetry.methods.liegan import liegan
+from lightning_symmetry.methods.per import per
 from lightning_symmetry.methods.semola import semola
 
-__all__ = ["augerino", "liegan", "semola"]
+__all__ = ["augerino", "liegan", "per", "semola"]

@@ -41,8 +41,8 @@ class ApproximateSymmetryLevel(SymmetryMetric):
     With ``d(a, b) = |a - b| / (|a| + |b|)``, between 0 and 1 for every sample, the keys are
 
     - "error": ``E d(f(g x), g f(x))`` over samples x and elements g, the published level;
-    - "null": ``E d(f(g x), g f(x'))`` with x' another sample of the same batch, along a random ring; the identity of a
-      finite group adds 0, as it does to the error of every map;
+    - "null": ``E d(f(g x), g f(x'))`` with x' another sample of the same batch and device, along a random ring; the
+      identity of a finite group adds 0, as it does to the error of every map;
     - "level": error / null: 0 for an exact symmetry, about 1 where f(g x) is no nearer to g f(x) than to what belongs
       to another sample. Unlike the error it does not reward answers that share a large constant;
     - "floor": ``E d(f(g^-1 g x), g^-1 g f(x))``, where pixels are read between or boxes are hulls: what carrying the

@@ -30,7 +30,7 @@ def teach(balancer: Uncertainty, batches: int, values: list[float], loss: float 
 def test_it_settles_at_the_inverse_of_the_value() -> None:
     """From wherever it begins: the minimum of exp(-s) v + s is at exp(s) = v."""
     balancer = Uncertainty(rate=0.05)
-    teach(balancer, 1, [5.0, 0.02])
+    teach(balancer, 1, [5.0, 0.2])
     assert teach(balancer, 400, [0.25, 0.5]) == pytest.approx([4.0, 2.0], rel=1e-3)
 
 

@@ -261,8 +261,9 @@ def test_the_verdict_is_on_held_out_inputs_where_there_are_any(monkeypatch: pyte
 
 
 def test_the_whole_report_is_written(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path("run").absolute()
     monkeypatch.undo()
-    callback, folder = make_regularizer("ratio", name="both"), Path("run").absolute()
+    callback = make_regularizer("ratio", name="both")
     fit(Host(), callback, default_root_dir=folder)
     found = load_levels(folder / "symmetry" / "both" / "levels.json")
     assert [level.to_dict() for level in found] == [level.to_dict() for level in callback.levels]

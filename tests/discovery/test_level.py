@@ -276,6 +276,17 @@ def test_what_a_training_knows_is_collected() -> None:
     assert y.measured == pytest.approx((0.5 + 0.9) / 2)
 
 
+def test_where_a_strength_began_may_be_told_by_the_balancer() -> None:
+    found, readings = [{"error": 0.2, "null": 0.6}] * 2, {"strength": [1.0, 0.01], "first_strength": [1.0, 1.0]}
+    # the first curve that was kept may be of a time after the adjustment
+    curves = {"x/strength": [1.0, 1.0], "y/strength": [0.01, 0.01]}
+    told, silent = (
+        judge_levels(symmetries("x", "y"), found, known, curves) for known in (readings, {"strength": [1.0, 0.01]})
+    )
+    assert [level.verdict for level in told] == ["approximate", "broken"]
+    assert [level.verdict for level in silent] == ["approximate", "approximate"]
+
+
 def test_a_slack_counts_where_it_lasts() -> None:
     found = [{"error": 0.2, "null": 0.6}] * 2
     readings = {"strength": [3.0, 3.0], "dual": [3.0, 3.0], "slack": [0.1, 0.1]}

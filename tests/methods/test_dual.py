@@ -22,6 +22,7 @@ from lightning_symmetry.exceptions import InvalidSetting, TargetError, Unsupport
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.hosts import VectorClassifier
 from lightning_symmetry.methods.dual import DualAugmentation, Geometric, callback, dual
+from lightning_symmetry.methods.dual import proposals as proposals_module
 from lightning_symmetry.methods.dual.chain import choose
 from lightning_symmetry.methods.dual.proposals import Proposals
 from lightning_symmetry.methods.dual.scoring import Batch, Group
@@ -184,7 +185,7 @@ def test_shares_are_those_of_the_strengths() -> None:
     rows = 20_000
     batch = Batch({"x": torch.randn(rows, 2)}, rows, Rows())
     families = [Geometric("SO(2) on x=vector -> scalar"), Geometric("scale on x=vector -> scalar")]
-    proposals = Proposals(families, batch, [0.5, 1.5], 0.1, False, "mh", 2, Rng(0))
+    proposals = Proposals(families, batch, [0.5, 1.5], 0.1, True, False, "mh", 2, Rng(0))
     proposals.choose([torch.ones(len(group.rows)) for group in proposals.groups])
     shares = [sum(len(group.rows) for group in groups) / rows for groups in proposals.chosen]
     assert shares == pytest.approx([0.5 / 3, 1.5 / 3], abs=0.01)
@@ -211,7 +212,7 @@ class ByHand:
         batch = Batch({"input": x}, len(x), Rows())
         sampler = "uniform" if self.states == 1 else "mh"
         proposals = Proposals(
-            [self.family], batch, self.strengths, 0.0, everywhere, sampler, self.states, Rng(0, self.step)
+            [self.family], batch, self.strengths, 0.0, False, everywhere, sampler, self.states, Rng(0, self.step)
         )
         losses = []
         for group in proposals.groups:
@@ -372,7 +373,7 @@ def test_scored_losses_are_those_of_single_samples_in_evaluation_mode(monkeypatc
         twins[-1].load_state_dict(host.net.state_dict())
         return choose(losses, *rest)
 
-    monkeypatch.setattr("lightning_symmetry.methods.dual.proposals.choose", spy)
+    monkeypatch.setattr(proposals_module, "choose", spy)
     # the identity is the only transformation, so that both proposals are alike
     fit(host, make(Geometric("SO(2) on vector -> vector", width=1e-9), balance=1e9), data=deal(data))
     assert len(seen) == 2

@@ -86,9 +86,9 @@ def test_a_mirror_breaks_rotations_as_much_as_can_be() -> None:
 
 @pytest.mark.parametrize("broken", [0.0, 0.1, 0.5, 1.0])
 def test_a_planted_break_is_measured(broken: float) -> None:
-    # d((1 + b M) g x, g (1 + b M) x) under half a turn of a map with a part b that does not turn: b / 1
     metric = ApproximateSymmetryLevel("C2 on vector(2) -> vector", None)
     x = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    # beside the sample itself, a vector of length b that does not turn with it
     offset = broken * x.new_tensor([0.6, 0.8])
     f = lambda x: torch.cat((x, offset.expand(len(x), 2)), 1)  # noqa: E731
     # the identity adds nothing; -1 leaves (x, b) against (x, -b): 2 b / (2 sqrt(1 + b^2))

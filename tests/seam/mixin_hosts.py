@@ -14,6 +14,7 @@ from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.losses import Loss
 from lightning_symmetry.symmetry import Symmetry
 from tests.seam.boring import Gap, Host, make_data
+from tests.seam.regularized import BALANCERS
 
 KNOWN = "SO(2) on vector -> vector"
 LEARNT = "learned(2, dim=2, affine=False) on vector -> vector"
@@ -63,6 +64,23 @@ class Stating(SymmetryMixin, Host):
         self.manual_backward(self.note(loss))
         optimizer.step()
         return None
+
+
+class Balanced(Stating):
+    """Its strengths tune themselves; two candidates at once."""
+
+    def __init__(self, net: nn.Module | None = None, lr: float = 0.01, balance: Any = "dual, plain") -> None:
+        self.balance = balance
+        super().__init__([KNOWN, "SO(2) on vector -> scalar"], net=net, lr=lr)
+
+    def symmetry_balance(self) -> Any:
+        return BALANCERS[self.balance]() if self.balance in BALANCERS else self.balance
+
+    @property
+    def learnt(self) -> dict[str, Tensor]:
+        """What the balancer has learnt; -1 for what was not measured yet."""
+        self.symmetry_parts.learn()
+        return {k: v.nan_to_num(-1.0) for k, v in self.symmetry_parts.objective.balance.state_dict().items()}
 
 
 def train_by_hand(net: nn.Module, sentence: str, strength: float = 1.0, batches: int = 4) -> Symmetry:

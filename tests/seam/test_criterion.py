@@ -62,6 +62,9 @@ class Probe(L.Callback):
         self.batches.append(self.criterion.batch)
         return y
 
+    def on_step_output(self, output: Any) -> None:
+        pass
+
     def on_step_end(self, output: Any) -> Any:
         self.traced.append(self.criterion._trace is not None)
         self.criterion.learn(output)

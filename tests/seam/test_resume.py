@@ -78,10 +78,11 @@ class StatefulLoader:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Any]:
+        # whoever knows the length takes no step behind the end
+        self.position %= len(self.batches)
         while self.position < len(self.batches):
             self.position += 1
             yield self.batches[self.position - 1]
-        self.position = 0
 
     def state_dict(self) -> dict[str, int]:
         return {"position": self.position}

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lightning_symmetry.balancing import Balancer, Dual
 from lightning_symmetry.callbacks.criterion_tap import CriterionTap
 from lightning_symmetry.callbacks.engine import SymmetryCallback
-from lightning_symmetry.callbacks.penalty import add_to_loss, ride_on_output
+from lightning_symmetry.callbacks.penalty import ride_on_output
 from lightning_symmetry.callbacks.printing import printing
 from lightning_symmetry.callbacks.second_pass import RandomState, make_second_pass
 from lightning_symmetry.callbacks.site import Site
@@ -27,12 +27,11 @@ from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.methods.dual.chain import check_sampler
 from lightning_symmetry.methods.dual.families import Geometric, by_name
 from lightning_symmetry.methods.dual.family import Family
-from lightning_symmetry.methods.dual.proposals import Proposals, total
+from lightning_symmetry.methods.dual.proposals import Proposals
 from lightning_symmetry.methods.dual.scoring import Batch, Group, scoring
+from lightning_symmetry.methods.dual.tally import Tally
 from lightning_symmetry.methods.dual.verdict import judge_families, measure_violations
-from lightning_symmetry.paths import find_leaves
 from lightning_symmetry.report import print_levels, write_levels
-from lightning_symmetry.rows import Rows
 
 EVERY = 4
 """Batches after which the multipliers learn; in the last of them every family is measured, whatever its multiplier."""
@@ -120,7 +119,7 @@ class DualAugmentation(SymmetryCallback):
         self._ready = self._called = False
         self._proposals: Proposals | None = None
         self._late: list[tuple[Any, Group]] = []
-        self._sums = torch.zeros(0)
+        self._tally = Tally(0)
         if families is not None:
             self.adopt(families)
 
@@ -142,8 +141,7 @@ class DualAugmentation(SymmetryCallback):
         self.symmetries = nn.ModuleList([family.symmetry for family in built if isinstance(family, Geometric)])
         self.name = self._given_name or "_and_".join(names)
         self._owns = [True] * len(self.symmetries)
-        # loss, number of samples, accepted and tried proposals; of every family, and of clean samples
-        self._sums = torch.zeros(4, len(built) + 1, dtype=torch.float64)
+        self._tally = Tally(len(built))
         self.balance.strengths(len(built), 0)
 
     # ---------------------------------------------------------------- Lightning's hooks
@@ -186,17 +184,15 @@ class DualAugmentation(SymmetryCallback):
             self._agree(pl_module.device)
         if self.step % EVERY != EVERY - 1 or not self.balance.tracks:
             return
-        place = torch.device("cpu") if pl_module.device.type == "mps" else pl_module.device
-        loss, count, accepted, tried = sum_over_ranks(self._sums.to(place)).cpu()
-        self._sums = torch.zeros_like(self._sums)
-        means, shares = (loss / count)[:-1], (accepted / tried)[:-1]
-        if self.balance.observes and float(count[-1]):
-            self.balance.observe(float(loss[-1] / count[-1]), False)
-        if bool(means.isfinite().any()):
-            self.balance.track(means, self.step)
-        for family, mean, share in zip(self.families, means, shares, strict=True):
-            told = {"loss": mean, "accept": share}
-            self._values.update({f"{family.name}/{k}": v for k, v in told.items() if bool(v.isfinite())})
+        told = self._tally.collect(pl_module.device)
+        if self.balance.observes and told.clean is not None:
+            self.balance.observe(told.clean, False)
+        if bool(told.losses.isfinite().any()):
+            self.balance.track(told.losses, self.step)
+        for k, family in enumerate(self.families):
+            for word, value in (("loss", told.losses[k]), ("accept", told.accepted[k])):
+                if bool(value.isfinite()):
+                    self._values[f"{family.name}/{word}"] = value.float()
 
     def describe(self) -> dict[str, Tensor]:
         """What the balancer tells of every family."""
@@ -237,14 +233,14 @@ class DualAugmentation(SymmetryCallback):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that training changed, as tensors and plain values."""
-        own = {"criterion": self._criterion.state_dict(), "ready": self._ready, "sums": self._sums.clone()}
+        own = {"criterion": self._criterion.state_dict(), "ready": self._ready, "sums": self._tally.sums.clone()}
         return {**super().state_dict(), **own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore."""
         super().load_state_dict(state_dict)
         self._criterion.load_state_dict(state_dict["criterion"])
-        self._ready, self._sums = bool(state_dict["ready"]), state_dict["sums"].clone().cpu()
+        self._ready, self._tally.sums = bool(state_dict["ready"]), state_dict["sums"].clone().cpu()
 
     # ---------------------------------------------------------------- the tap's listener
 
@@ -258,14 +254,10 @@ class DualAugmentation(SymmetryCallback):
         super().on_repeat()
         self._called = False
 
-    def on_step_end(self, output: Any) -> Any:
-        """Learn the criterion, measure what only the step has told, and add the penalty to the loss."""
+    def on_step_output(self, output: Any) -> None:
+        """Learn the criterion, and measure what only the step has told."""
         self._criterion.learn(output)
         self._measure_late()
-        penalties, self._penalties = self._penalties, []
-        if not penalties or output is None:
-            return output
-        return add_to_loss(output, torch.stack(penalties).sum())
 
     def on_call(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Answer the network's call: move some of the samples, or let it pass."""
@@ -285,7 +277,7 @@ class DualAugmentation(SymmetryCallback):
             self._meet_input(x)
         self._reservoir.keep(x)
         with self._criterion.paused():
-            batch = Batch(x, self._count(x), Rows.of(x))
+            batch = Batch.of(x, list(self.symmetries))
             y = self._answer(site, batch)
         self._criterion.note_answer(y, batch.samples, batch.rows)
         return y
@@ -298,7 +290,7 @@ class DualAugmentation(SymmetryCallback):
             y = site.forward(*args, **kwargs)
             self._meet_output(batch.x, y)
             return y
-        before = RandomState(next(iter(find_leaves(batch.x).values())).device)
+        before = RandomState(batch.device)
         # a closure that runs again is trained on the same transformations
         if self._proposals is None:
             self._proposals = self._propose(site, batch, before, strengths, measuring)
@@ -331,21 +323,24 @@ class DualAugmentation(SymmetryCallback):
             batch,
             strengths,
             measured=SHARE if measuring else 0.0,
+            clean=self.balance.observes,
             everywhere=self.variant == "lagrangian",
             sampler=self.sampler if decides else "uniform",
             states=self.steps,
             rng=self._rng,
         )
-        with scoring(site, before) as f:
-            if not self._output_seen:
-                self._meet_output(batch.x, f(batch.x))
-            answers = batch.answer(f, proposals.groups)
-            losses = [
-                self._compare(y, batch)[g.rows] for y, g in zip(answers, proposals.groups, strict=True) if decides
-            ]
-        self._sums += proposals.choose(losses)
-        # the step itself will tell the targets
-        self._late = [] if decides else list(zip(answers, proposals.groups, strict=True))
+        groups, losses = proposals.groups, list[Tensor]()
+        if groups or not self._output_seen:
+            with scoring(site, before) as f:
+                if not self._output_seen:
+                    self._meet_output(batch.x, f(batch.x))
+                answers = batch.answer(f, groups)
+                if decides:
+                    losses = [self._compare(y, batch)[group.rows] for y, group in zip(answers, groups, strict=True)]
+                else:
+                    # the step itself will tell the targets
+                    self._late = list(zip(answers, groups, strict=True))
+        self._tally.add(proposals.choose(losses))
         return proposals
 
     def _compare(self, y: Any, batch: Batch) -> Tensor:
@@ -363,10 +358,11 @@ class DualAugmentation(SymmetryCallback):
         with torch.no_grad():
             if not self._ready:
                 # the first losses there are
-                self._sums[:, -1] += total(tap.criterion.per_sample(y, tap.batch, samples, rows))
+                self._tally.add_losses(tap.criterion.per_sample(y, tap.batch, samples, rows), None)
             for answer, group in late:
-                k = -1 if group.family is None else list(self.families).index(group.family)
-                self._sums[:, k] += total(tap.criterion.per_sample(answer, tap.batch, samples, rows)[group.rows])
+                family = None if group.family is None else list(self.families).index(group.family)
+                losses = tap.criterion.per_sample(answer, tap.batch, samples, rows)
+                self._tally.add_losses(losses[group.rows], family)
 
     # ---------------------------------------------------------------- first sight of data
 
@@ -382,15 +378,6 @@ class DualAugmentation(SymmetryCallback):
             super()._meet_output(x, y)
             for family in self.families:
                 family.bind(x, y)
-
-    def _count(self, x: Any) -> int:
-        """Count samples."""
-        rows = Rows.of(x)
-        if rows.count is not None:
-            return rows.count
-        if len(self.symmetries):
-            return len(self.symmetries[0].leading(x))
-        return len(next(leaf for leaf in find_leaves(x).values() if leaf.ndim == 4))
 
     # ---------------------------------------------------------------- the end
 

@@ -11,6 +11,7 @@ from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.methods.dual.chain import choose
 from lightning_symmetry.methods.dual.family import Family
 from lightning_symmetry.methods.dual.scoring import Batch, Group
+from lightning_symmetry.methods.dual.tally import sum_losses
 
 LEAST = 8
 """Samples of all ranks that a family is measured on, in the mean."""
@@ -26,8 +27,8 @@ class Proposals:
         families: K of them.
         batch: The samples.
         strengths: lambda, K numbers.
-        measured: Share of the samples that every family is measured on, beside those that it is trained on; as many are
-            measured clean.
+        measured: Share of the samples that every family is measured on, beside those that it is trained on.
+        clean: Whether as many are measured unmoved.
         everywhere: Whether families are given all samples.
         sampler: One of `SAMPLERS`.
         states: Proposals a sample.
@@ -44,6 +45,7 @@ class Proposals:
         batch: Batch,
         strengths: Sequence[float],
         measured: float,
+        clean: bool,
         everywhere: bool,
         sampler: str,
         states: int,
@@ -79,9 +81,9 @@ class Proposals:
             for moves in draws
             if len(rows)
         ]
-        clean = torch.zeros(0) if extra is None else (extra == kinds - 1).nonzero().flatten()
-        if len(clean):
-            self.groups.append(Group(None, None, clean))
+        still = torch.zeros(0) if extra is None or not clean else (extra == kinds - 1).nonzero().flatten()
+        if len(still):
+            self.groups.append(Group(None, None, still))
         self.chosen: list[list[Group]] = []
 
     def choose(self, losses: Sequence[Tensor]) -> Tensor:
@@ -102,18 +104,11 @@ class Proposals:
                 chances = self._chances[k][rows].T.to(values.device)
                 found = choose(values, chances, self._sampler)
                 state[rows] = found.state.cpu()
-                sums[:, k] = total(found.loss)
-                sums[2:, k] = torch.stack((found.accepted.cpu().double(), torch.tensor(float(found.tried))))
+                sums[:2, k] = sum_losses(found.loss)
+                sums[2, k], sums[3, k] = float(found.accepted), found.tried
             mine = self._trained[k]
             groups = [Group(family, moves, mine[state[mine] == s]) for s, moves in enumerate(draws)]
             self.chosen.append([group for group in groups if len(group.rows)])
         if told:
-            sums[:, -1] = total(told[0])
+            sums[:2, -1] = sum_losses(told[0])
         return sums
-
-
-def total(losses: Tensor) -> Tensor:
-    """Add the losses that are finite: (4,), their sum and number, and no proposals."""
-    seen = losses.detach().isfinite()
-    total = torch.where(seen, losses.detach(), 0.0).sum()
-    return torch.stack((total.double(), seen.sum().double(), *torch.zeros(2, device=losses.device).double())).cpu()

@@ -17,6 +17,7 @@ from lightning_symmetry.functional.subclasses import dress, undress
 from lightning_symmetry.methods.dual.family import Family
 from lightning_symmetry.paths import find_leaves, get_leaf, replace_leaves
 from lightning_symmetry.rows import Rows
+from lightning_symmetry.symmetry import Symmetry
 
 MOST = 2
 """Rows of one pass without gradient, in batches."""
@@ -52,6 +53,26 @@ class Batch:
     x: Any
     samples: int
     rows: Rows
+
+    @classmethod
+    def of(cls, x: Any, symmetries: Sequence[Symmetry]) -> Batch:
+        """Count the samples of an input.
+
+        Args:
+            x: Input structure.
+            symmetries: That know where the data lie; without any it is images.
+        """
+        rows = Rows.of(x)
+        if rows.count is not None:
+            return cls(x, rows.count, rows)
+        if len(symmetries):
+            return cls(x, len(symmetries[0].leading(x)), rows)
+        return cls(x, len(next(leaf for leaf in find_leaves(x).values() if leaf.ndim == 4)), rows)
+
+    @property
+    def device(self) -> torch.device:
+        """Where it lies."""
+        return next(iter(find_leaves(self.x).values())).device
 
     def move(self, groups: Sequence[Group]) -> Any:
         """Move every group's samples, which are in no other group."""
