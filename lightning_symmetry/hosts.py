@@ -97,6 +97,64 @@ class Regressor(VectorRegressor):
 
 
 @final
+class MotionRegressor(VectorRegressor):
+    """A perceptron with SiLU that foretells positions of space, and knows nothing of it.
+
+    Logs ``train/loss``, ``val/mse`` and ``test/mse``, and ``val/ade`` and ``test/ade``, the average displacement error:
+    the mean distance between a position and what was foretold.
+
+    Args:
+        inputs: Features in.
+        outputs: Features out, the positions one after the other.
+        hidden: Width of each hidden layer.
+        lr: Learning rate, which falls to zero along half a cosine.
+        unit: Size of the numbers, in and out: the network sees and answers numbers of about 1.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, hidden: Sequence[int] = (256, 256), lr: float = 1e-3, unit: float = 1.0
+    ) -> None:
+        widths = [inputs, *hidden]
+        layers = [layer for pair in pairwise(widths) for layer in (nn.Linear(*pair), nn.SiLU())]
+        super().__init__(InUnits(nn.Sequential(*layers, nn.Linear(widths[-1], outputs)), unit), lr)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the errors."""
+        super().validation_step(batch, batch_idx)
+        self.log("val/ade", self._displace(batch))
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Log the errors."""
+        super().test_step(batch, batch_idx)
+        self.log("test/ade", self._displace(batch))
+
+    def _displace(self, batch: Batch) -> Tensor:
+        return (self.net(batch[0]) - batch[1]).unflatten(1, (-1, 3)).norm(dim=-1).mean()
+
+    def configure_optimizers(self) -> Any:
+        """Adam, its rate along half a cosine."""
+        return _anneal(self, torch.optim.Adam(self.parameters(), lr=self.lr))
+
+
+@final
+class InUnits(nn.Module):
+    """A network whose inputs and outputs are counted in a unit of their own.
+
+    Args:
+        net: From (B, n) to (B, m).
+        unit: Its size.
+    """
+
+    def __init__(self, net: nn.Module, unit: float) -> None:
+        super().__init__()
+        self.net, self.unit = net, unit
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Predict: (B, n) -> (B, m)."""
+        return self.unit * self.net(x / self.unit)
+
+
+@final
 class EvolutionResidual(LightningModule):
     """What is left of an evolution equation at points of its solutions: ``u_t - net(u, u_x, ...)``.
 
@@ -142,10 +200,7 @@ class EvolutionResidual(LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Adam, its rate along half a cosine."""
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
-        total = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return _anneal(self, torch.optim.Adam(self.parameters(), lr=self.lr))
 
 
 @final
@@ -264,10 +319,7 @@ class TensorRegressor(VectorRegressor):
 
     def configure_optimizers(self) -> Any:
         """Adam, its rate along half a cosine."""
-        optimizer = torch.optim.Adam(self.parameters(), lr=self.lr)
-        total = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return _anneal(self, torch.optim.Adam(self.parameters(), lr=self.lr))
 
 
 @final
@@ -386,10 +438,7 @@ class PixelClassifier(LabelClassifier):
 
     def configure_optimizers(self) -> Any:
         """AdamW, its rate along half a cosine."""
-        optimizer = torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
-        total = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return _anneal(self, torch.optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay))
 
 
 @final
@@ -471,3 +520,10 @@ class ResNet18Classifier(LabelClassifier):
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """SGD with momentum over everything."""
         return torch.optim.SGD(self.parameters(), lr=self.lr, momentum=0.9, weight_decay=5e-4)
+
+
+def _anneal(module: LightningModule, optimizer: torch.optim.Optimizer) -> Any:
+    """Let the rate fall to zero along half a cosine."""
+    total = int(module.trainer.estimated_stepping_batches)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, total)
+    return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

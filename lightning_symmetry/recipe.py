@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from lightning_symmetry.comparison import Comparison
 from lightning_symmetry.exceptions import InvalidFile, UnknownName
 
 if TYPE_CHECKING:
@@ -24,11 +25,16 @@ if TYPE_CHECKING:
 # Lightning takes seconds to import, so it is imported where something is run: listing the recipes is instant.
 
 RUNS = Path("lightning_symmetry_runs")
+# Replaced by every number under ``seeds`` in turn.
+SEED = "$seed"
 
 
 @dataclass(frozen=True)
 class Recipe:
     """A YAML file with one or several parts.
+
+    A part with ``seeds: [0, 1, 2]`` is run once with each, which takes the place of every ``$seed`` in it. A document
+    ``compare``, beside the parts, sets them side by side, see `Comparison`.
 
     Args:
         name: The file's stem.
@@ -61,7 +67,28 @@ class Recipe:
         Raises:
             InvalidFile: A part is no YAML mapping.
         """
-        parts: list[tuple[str, str]] = []
+        parts = [(document.get("name"), text) for document, text in self._documents if "compare" not in document]
+        if not parts:
+            raise InvalidFile(
+                got=f"{self.path.name}, which is empty", expected="model, data, trainer", remedy="Fill it."
+            )
+        return [(str(name or f"part {number}"), text) for number, (name, text) in enumerate(parts, start=1)]
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """What the parts are compared by, if they are.
+
+        Raises:
+            InvalidFile: It cannot be read, or there are several.
+        """
+        found = [document["compare"] for document, _ in self._documents if "compare" in document]
+        if len(found) > 1:
+            raise InvalidFile(f"{len(found)} times compare in {self.path.name}", "one", "Join them.")
+        return Comparison.read(found[0], [name for name, _ in self.parts], self.path.name) if found else None
+
+    @property
+    def _documents(self) -> list[tuple[dict[str, Any], str]]:
+        documents: list[tuple[dict[str, Any], str]] = []
         first_line = 1
         for text in re.split(r"^---[^\n]*\n", self.path.read_text(), flags=re.MULTILINE):
             try:
@@ -82,12 +109,8 @@ class Recipe:
                     expected="a mapping with model, data and trainer",
                     remedy="See the recipes that come with the package for the form.",
                 )
-            parts.append((str(document.get("name") or f"part {len(parts) + 1}"), text))
-        if not parts:
-            raise InvalidFile(
-                got=f"{self.path.name}, which is empty", expected="model, data, trainer", remedy="Fill it."
-            )
-        return parts
+            documents.append((document, text))
+        return documents
 
 
 def recipe_folder() -> Path:
@@ -124,32 +147,58 @@ def find_recipe(name: str) -> Recipe:
 
 
 def run(recipe: Recipe, overrides: Sequence[str]) -> list[Expect]:
-    """Train and test every part of a recipe.
+    """Train and test every part of a recipe, and print the table that compares them, if there is one.
 
     Args:
         recipe: What to run.
         overrides: Arguments in the form of LightningCLI, applied to every part.
 
     Returns:
-        The claims of all parts, with what was measured.
+        The claims of all parts and about the table, with what was measured.
 
     Raises:
         InvalidFile: The recipe does not fit what it names.
         InvalidSetting: A package that recipes need is missing.
     """
-    parts = recipe.parts
+    parts, comparison = [(name, _split_seeds(text, recipe)) for name, text in recipe.parts], recipe.comparison
     if recipe.needs_escnn:
         from lightning_symmetry.actions.escnn import demand_escnn
 
         demand_escnn(f"the recipe {recipe.name!r}")
     claims: list[Expect] = []
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name, _ in parts}
+    several = sum(len(texts) for _, texts in parts) > 1
     with quiet():
-        for title, text in parts:
-            if len(parts) > 1:
-                print(f"{recipe.name}: {title}", flush=True)
-            folder = RUNS / recipe.name / (re.sub(r"\W+", "_", title) if len(parts) > 1 else "")
-            claims += _run_part(_build(recipe, title, text, folder, overrides))
+        for name, texts in parts:
+            for seed, text in texts.items():
+                title = name if seed is None else f"{name}, seed {seed}"
+                if several:
+                    print(f"{recipe.name}: {title}", flush=True)
+                folder = RUNS / recipe.name / (re.sub(r"\W+", "_", title) if several else "")
+                made, measured = _run_part(_build(recipe, title, text, folder, overrides))
+                claims += made
+                runs[name].append(measured)
+    if comparison is not None:
+        from lightning_symmetry.report import format_table
+
+        print(format_table(*comparison.lay_out(runs)), flush=True)
+        claims += comparison.judge(runs)
     return claims
+
+
+def _split_seeds(text: str, recipe: Recipe) -> dict[int | None, str]:
+    """Write a part once for each of its seeds."""
+    seeds = yaml.safe_load(text).get("seeds")
+    if seeds is None:
+        return {None: text}
+    proper = isinstance(seeds, list) and seeds and all(type(seed) is int for seed in seeds)
+    if not proper or SEED not in text:
+        raise InvalidFile(
+            got=f"seeds: {seeds} in {recipe.path.name}" + ("" if SEED in text else f" without any {SEED}"),
+            expected=f"whole numbers, and {SEED} where they belong",
+            remedy=f"For example 'seeds: [0, 1, 2]' and 'seed_everything: {SEED}'.",
+        )
+    return {seed: text.replace(SEED, str(seed)) for seed in seeds}
 
 
 def _build(recipe: Recipe, title: str, text: str, folder: Path, overrides: Sequence[str]) -> LightningCLI:
@@ -158,6 +207,7 @@ def _build(recipe: Recipe, title: str, text: str, folder: Path, overrides: Seque
     class RecipeCLI(SymmetryCLI):
         def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
             parser.add_argument("--name", type=str, default=title, help="name of this part of the recipe")
+            parser.add_argument("--seeds", type=list[int] | None, default=None, help="that this part is run with")
 
     logger = {"class_path": "lightning.pytorch.loggers.CSVLogger", "init_args": {"save_dir": str(folder), "name": ""}}
     return RecipeCLI(
@@ -169,7 +219,7 @@ def _build(recipe: Recipe, title: str, text: str, folder: Path, overrides: Seque
     )
 
 
-def _run_part(cli: LightningCLI) -> list[Expect]:
+def _run_part(cli: LightningCLI) -> tuple[list[Expect], dict[str, float]]:
     from lightning.pytorch.utilities.model_helpers import is_overridden
 
     from lightning_symmetry.callbacks.expect import Expect
@@ -177,11 +227,13 @@ def _run_part(cli: LightningCLI) -> list[Expect]:
     trainer: Any = cli.trainer
     claims = [callback.defer() for callback in trainer.callbacks if isinstance(callback, Expect)]
     trainer.fit(cli.model, datamodule=cli.datamodule)
+    measured = dict(trainer.callback_metrics)
     if is_overridden("test_step", cli.model):
         trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
+        measured |= trainer.callback_metrics
     if trainer.is_global_zero:
         print(f"results: {trainer.log_dir or trainer.default_root_dir}", flush=True)
-    return claims
+    return claims, {name: float(value) for name, value in measured.items()}
 
 
 @contextmanager

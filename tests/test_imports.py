@@ -31,7 +31,7 @@ FLOORS = [
     {"report"},
     {"callbacks"},
     {"audit", "methods", "data", "hosts", "testing"},
-    {"lightning_cli"},
+    {"lightning_cli", "comparison"},
     {"recipe"},
     {"extract"},
     {"cli"},

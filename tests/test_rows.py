@@ -89,7 +89,7 @@ def loop(f: Any, g: Any, symmetry: Symmetry, count: int = 4) -> dict[str, Tensor
 
 def call_of(f: Any, x: Any, views: int = 1, sentence: str = SENTENCE) -> Call:
     symmetry = Symmetry.parse(sentence).bind(x, f(x))
-    g, weights = symmetry.sample(x, views, Rng(0))
+    g, weights = symmetry.sample(x, max(views, 1), Rng(0))
     return Call(f, x, f(x), g, weights, symmetry, Rng(1), 0)
 
 

@@ -28,9 +28,10 @@ class Uncertainty(Balancer):
     do not depend on units, but for the task's. An error counts as 1 / most at least: one that vanishes would get an
     infinite strength.
 
-    The rule was made for losses that cannot become small. An error that is pressed down earns a larger strength, and
-    is pressed down further, however false the symmetry: every strength ends at about ``most`` |L|, and a false
-    candidate ruins the task. Use it for symmetries that are known to hold; `Ratio` finds out which do.
+    The rule was made for losses that cannot become small, and is here for comparison. An error that is pressed down
+    earns a larger strength, and is pressed down further, so that every strength ends at about ``most`` |L| whatever the
+    symmetry: that ruins the task, also where the symmetries hold. `GradNorm` stays in proportion, `Ratio` finds out
+    which hold.
 
     Args:
         rate: Of the descent, a batch.

@@ -137,16 +137,15 @@ class Criterion:
         function, reduction = _unreduce(self.function)
         if reduction is None:
             reduction = self.reduction
-        if "reduction" in (parameters := inspect.signature(function).parameters):
-            bound = inspect.signature(function).bind(*args, **kwargs)
-            reduction = bound.arguments.get("reduction", parameters["reduction"].default)
+        signature = inspect.signature(function)
+        bound = signature.bind(*args, **kwargs)
+        if "reduction" in signature.parameters:
+            reduction = bound.arguments.get("reduction", signature.parameters["reduction"].default)
             bound.arguments.update(reduction="none")
             for old in ("size_average", "reduce"):
                 bound.arguments.pop(old, None)
-            args, kwargs = bound.args, bound.kwargs
-        values = function(*args, **kwargs)
-        adds = reduction in ("sum", "batchmean")
-        return self._pool(values, self._find_ignored(function, args, kwargs), samples, rows, adds)
+        values, adds = function(*bound.args, **bound.kwargs), reduction in ("sum", "batchmean")
+        return self._pool(values, _find_ignored(function, bound), samples, rows, adds)
 
     def _pool(self, values: Any, ignored: Tensor | None, samples: int, rows: Rows | None, adds: bool) -> Tensor:
         if not isinstance(values, Tensor) or not values.ndim or len(values) % samples and not rows:
@@ -165,17 +164,15 @@ class Criterion:
             return values.mean(1)
         return values.sum(1) / (~ignored.reshape(samples, -1)).sum(1).clamp_min(1)
 
-    @staticmethod
-    def _find_ignored(function: Any, args: Any, kwargs: Any) -> Tensor | None:
-        """Tell which values are 0 because their target says so."""
-        signature = inspect.signature(function)
-        index = getattr(getattr(function, "__self__", None), "ignore_index", None)
-        arguments = signature.bind(*args, **kwargs).arguments
-        if "ignore_index" in signature.parameters:
-            index = arguments.get("ignore_index", signature.parameters["ignore_index"].default)
-        target = arguments.get("target")
-        whole = isinstance(target, Tensor) and not target.is_floating_point()
-        return target == index if index is not None and whole else None
+
+def _find_ignored(function: Any, bound: inspect.BoundArguments) -> Tensor | None:
+    """Tell which values are 0 because their target says so."""
+    index = getattr(getattr(function, "__self__", None), "ignore_index", None)
+    if "ignore_index" in bound.signature.parameters:
+        index = bound.arguments.get("ignore_index", bound.signature.parameters["ignore_index"].default)
+    target = bound.arguments.get("target")
+    whole = isinstance(target, Tensor) and not target.is_floating_point()
+    return target == index if index is not None and whole else None
 
 
 def by_hand(source: Source | None, host: nn.Module) -> Criterion | None:

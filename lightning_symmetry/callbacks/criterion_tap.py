@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_symmetry.callbacks.criterion import KNOWN, NEGATIVE, Criterion, by_hand, itself
+from lightning_symmetry.callbacks.criterion_checks import agree, demand_separate
 from lightning_symmetry.callbacks.provenance import (
     Seen,
     Source,
@@ -29,12 +30,11 @@ from lightning_symmetry.callbacks.provenance import (
 from lightning_symmetry.callbacks.second_pass import RandomState
 from lightning_symmetry.callbacks.site import patched_forward
 from lightning_symmetry.exceptions import InvalidSetting, TargetError
-from lightning_symmetry.paths import find_leaves, replace_leaves
+from lightning_symmetry.paths import find_leaves
 from lightning_symmetry.rows import Rows
 
 _STEPS = 2
 """Steps that are watched: one to learn from, one to compare with."""
-_ROUNDING = 1e-4
 
 
 class CriterionTap:
@@ -123,7 +123,7 @@ class CriterionTap:
             if not self.is_settled:
                 self.knows_target &= self._agrees(known, found, value, answer, samples)
                 now = known if self.knows_target else found.with_target()
-                _demand_separate(now, answer, self.batch, samples, rows)
+                demand_separate(now, answer, self.batch, samples, rows)
                 self._watched += 1
         self.criterion = replace(known, given=None) if self.knows_target else found.with_target()
 
@@ -215,7 +215,7 @@ class CriterionTap:
             source = dict(_items(known.args, known.kwargs)).get(key)
             try:
                 now = source.evaluate(self._trees(answer), samples, {}) if isinstance(source, Source) else source
-                same = _same(now, then)
+                same = agree(now, then)
             except (Unrepeatable, RuntimeError, IndexError, AttributeError):
                 same = False
             if not same and isinstance(source, Source) and "answer" in source.reads:
@@ -228,7 +228,7 @@ class CriterionTap:
             (inside,), _ = known.fill(answer, self.batch, samples)
         except (Unrepeatable, RuntimeError):
             self._refuse_changing(known)
-        if not _same(inside.mean() if known.reduction == "mean" else inside.sum(), value):
+        if not agree(inside.mean() if known.reduction == "mean" else inside.sum(), value):
             self._refuse_changing(known)
         return True
 
@@ -274,53 +274,8 @@ class CriterionTap:
             self.criterion = Criterion(name, part, read_node(args), read_node(kwargs), self._host, reduction)
 
 
-def _demand_separate(criterion: Criterion, answer: Any, batch: Any, samples: int, rows: Rows) -> None:
-    """Demand losses >= 0, each of which depends on the answer to one sample alone.
-
-    Raises:
-        InvalidSetting: They are not, or do not.
-    """
-    losses = criterion.per_sample(answer, batch, samples, rows)
-    if bool((losses < -_ROUNDING).any()):
-        raise InvalidSetting(
-            got=f"the criterion {criterion.name!r}, which gives {float(losses.min()):.4g} for a sample",
-            expected="losses >= 0, in proportion to which transformations are drawn",
-            remedy="Name another loss with criterion=, such as the squared error.",
-        )
-    order = torch.arange(samples, device=losses.device)
-    for others in (order == 0, order == samples - 1, order < samples // 2):
-        changed = criterion.per_sample(_disturb(answer, others, rows), batch, samples, rows)
-        if not _same(changed[~others], losses[~others]):
-            raise InvalidSetting(
-                got=f"the criterion {criterion.name!r}, where the loss of one sample depends on answers to others",
-                expected="a loss that compares every sample with its own target",
-                remedy="Name another loss with criterion=; contrastive losses have no values of single samples.",
-            )
-
-
-def _disturb(answer: Any, mask: Tensor, rows: Rows) -> Any:
-    """Change the answers to some samples."""
-    changed = {}
-    for path, leaf in find_leaves(answer).items():
-        if leaf.ndim and leaf.is_floating_point() and (rows.are_ragged or len(leaf) == len(mask)):
-            chosen = rows.choose(mask, len(leaf), path).to(leaf.device).view(-1, *[1] * (leaf.ndim - 1))
-            other = torch.arange(leaf.numel(), device=leaf.device).view_as(leaf).cos().to(leaf)
-            changed[path] = torch.where(chosen, leaf / 2 + other / 4, leaf)
-    return replace_leaves(answer, changed)
-
-
 def _items(args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[Any, Any]]:
     return [*enumerate(args), *kwargs.items()]
-
-
-def _same(a: Any, b: Any) -> bool:
-    if not isinstance(a, Tensor) or not isinstance(b, Tensor):
-        return isinstance(a, Tensor) == isinstance(b, Tensor)
-    if a.shape != b.shape:
-        return False
-    if not a.is_floating_point():
-        return bool((a == b).all())
-    return torch.allclose(a.float(), b.float(), rtol=_ROUNDING, atol=_ROUNDING, equal_nan=True)
 
 
 def _reads(seen: Seen) -> set[str]:

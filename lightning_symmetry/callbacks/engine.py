@@ -15,7 +15,7 @@ from lightning_symmetry.balancing import Balancer
 from lightning_symmetry.callbacks.clock import Clock
 from lightning_symmetry.callbacks.defaults import ask_module, build_symmetries, holds_object, join_names
 from lightning_symmetry.callbacks.features import recording
-from lightning_symmetry.callbacks.gradients import find_loss, measure_gradients
+from lightning_symmetry.callbacks.gradients import Gradients, find_loss
 from lightning_symmetry.callbacks.host import Callback
 from lightning_symmetry.callbacks.journal import Journal
 from lightning_symmetry.callbacks.measured import Measured
@@ -97,9 +97,8 @@ class SymmetryCallback(Callback, ABC):
         self._owns: list[bool] = []
         self._penalties: list[Tensor] = []
         self._values: dict[str, Tensor] = {}
-        self._task_loss, self._measured, self._gradients = TaskLoss(), Measured(), Measured()
+        self._task_loss, self._measured, self._gradients = TaskLoss(), Measured(), Gradients()
         self._terms: list[list[Tensor]] = []
-        self._moved = False
         self._calls = 0
         self._met_trainer = False
         self._first_step: int | None = None
@@ -186,7 +185,7 @@ class SymmetryCallback(Callback, ABC):
         self._trainer, self._host = trainer, pl_module
         refuse_balance(self, pl_module, trainer.callbacks)
         self._calls, self._reservoir = 0, Reservoir()
-        self._task_loss, self._measured, self._gradients = TaskLoss(), Measured(), Measured()
+        self._task_loss, self._measured, self._gradients = TaskLoss(), Measured(), Gradients()
         self._find_owned(trainer.callbacks)
         # log_dir is a broadcast: every rank has to ask
         self._folder = Path(trainer.log_dir or trainer.default_root_dir) / "symmetry" / self.name
@@ -231,8 +230,9 @@ class SymmetryCallback(Callback, ABC):
         """Tell the balancer what happened in a batch, as means over ranks."""
         balance, terms = self.balance, len(self.symmetries) * len(self.losses)
         if balance.observes and (loss := self._task_loss.collect(pl_module.device)) is not None:
-            balance.observe(loss, self._moved)
-        if balance.differentiates and (sizes := self._gradients.collect(1 + terms, pl_module.device)) is not None:
+            # as on every rank, whether or not this one called its network
+            balance.observe(loss, self.moves_task() and not balance.is_reference(self.step))
+        if balance.differentiates and (sizes := self._gradients.collect(pl_module.device)) is not None:
             balance.compare(float(sizes[0]), sizes[1:], self.step)
         if balance.tracks and (values := self._measured.collect(terms, pl_module.device)) is not None:
             balance.track(values, self.step)
@@ -377,9 +377,8 @@ class SymmetryCallback(Callback, ABC):
 
     def on_step_begin(self) -> None:
         """Forget the last step's penalties."""
-        self._penalties, self._terms, self._moved = [], [], False
+        self._penalties, self._terms = [], []
         self._measured.begin()
-        self._gradients.begin()
         self._clock.begin_step()
 
     def on_repeat(self) -> None:
@@ -395,7 +394,7 @@ class SymmetryCallback(Callback, ABC):
         if terms and (loss := find_loss(output)) is not None and self._tap.target:
             # of several calls of one network the penalties are summed
             values = [torch.stack(calls).sum() for calls in zip(*terms, strict=True)]
-            self._gradients.note(measure_gradients([loss, *values], self._tap.target))
+            self._gradients.note([loss, *values], self._tap.target)
 
     def on_step_end(self, output: Any) -> Any:
         """Add the penalty to the returned loss (automatic optimization)."""
@@ -465,7 +464,6 @@ class SymmetryCallback(Callback, ABC):
         """Draw elements of every symmetry that wants any in this batch."""
         if moving and self.balance.is_reference(self.step):
             return [stand_still(symmetry, x, max(views, 1), self._rng) for symmetry in self.symmetries]
-        self._moved = moving
         return [
             symmetry.sample(x, max(views, 1), self._rng)
             if moving or self.objective.wants_elements(chosen, i)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_symmetry.functional.distributed import holds_everywhere, mean_over_ranks
+
 
 def find_loss(output: Any) -> Tensor | None:
     """Find the loss in what a training step returned; None where it has no gradient.
@@ -19,27 +21,58 @@ def find_loss(output: Any) -> Tensor | None:
     return loss if isinstance(loss, Tensor) and loss.requires_grad and loss.numel() == 1 else None
 
 
-def measure_gradients(losses: Sequence[Tensor], network: nn.Module) -> Tensor:
-    """Measure the norm of every loss's gradient in the last trained weight that all of them depend on.
+class Gradients:
+    """The gradients of a batch, of which the first run of a closure counts."""
+
+    def __init__(self) -> None:
+        self._rows: Tensor | None = None
+
+    def note(self, losses: Sequence[Tensor], network: nn.Module) -> None:
+        """Differentiate the losses of a step.
+
+        Args:
+            losses: As `take_gradients` takes them.
+            network: Whose weight.
+        """
+        if self._rows is None:
+            self._rows = take_gradients(losses, network)
+
+    def collect(self, device: torch.device) -> Tensor | None:
+        """Give the norm of every mean gradient over ranks, once a batch.
+
+        Args:
+            device: Where ranks communicate.
+
+        Returns:
+            (n,), NaN for what was not measured; None where a rank measured nothing.
+        """
+        rows, self._rows = self._rows, None
+        if not holds_everywhere(rows is not None, device) or rows is None:
+            return None
+        return torch.linalg.vector_norm(mean_over_ranks(rows, 1.0), dim=1)
+
+
+def take_gradients(losses: Sequence[Tensor], network: nn.Module) -> Tensor | None:
+    """Take every loss's gradient in the last trained weight that all of them depend on.
 
     That is the last one, but for losses that look at a feature inside the network: what comes after it is not theirs.
 
     Args:
-        losses: Scalars; one that is NaN or without gradient was not measured.
+        losses: Scalars; one without gradient was not measured.
         network: Whose weight.
 
     Returns:
-        (n,), NaN for what was not measured, and for everything where no weight is shared.
+        (n, size of the weight), at least float32, NaN for what was not measured; None where no weight is shared.
 
     Cost: one backward a loss, down to that weight alone.
     """
-    measured = [i for i, loss in enumerate(losses) if loss.requires_grad and bool(loss.isfinite())]
-    sizes = [losses[0].new_full((), torch.nan)] * len(losses)
+    measured = [i for i, loss in enumerate(losses) if loss.requires_grad]
     for weight in reversed([p for p in network.parameters() if p.requires_grad and p.ndim > 1]):
         # nothing is computed for a weight that a loss does not depend on
         found = [torch.autograd.grad(losses[i], weight, retain_graph=True, allow_unused=True)[0] for i in measured]
-        if all(gradient is not None for gradient in found):
-            for i, gradient in zip(measured, found, strict=True):
-                sizes[i] = torch.linalg.vector_norm(gradient).to(sizes[i])
-            break
-    return torch.stack(sizes)
+        if found and all(gradient is not None for gradient in found):
+            dtype = torch.promote_types(weight.dtype, torch.float32)
+            rows = weight.new_full((len(losses), weight.numel()), torch.nan, dtype=dtype)
+            rows[measured] = torch.stack([gradient.flatten() for gradient in found]).to(dtype)
+            return rows
+    return None

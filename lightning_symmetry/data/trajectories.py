@@ -16,9 +16,9 @@ from lightning_symmetry.symmetry import Symmetry
 
 PAST, FUTURE = 6, 6
 # Metres and seconds.
-INTERVAL, GRAVITY, BOUNCE = 0.1, 9.81, 0.7
+INTERVAL, GRAVITY, BOUNCE = 0.2, 9.81, 0.7
 # Of what is left of the interval between two positions, so that landing is followed.
-SUBSTEPS = 10
+SUBSTEPS = 20
 
 
 @final
@@ -73,7 +73,7 @@ class Trajectories(KnownSymmetry):
         thrown = kind < self.thrown
         start, velocity = torch.where(thrown, 0.5 + 1.5 * height, 0.8 + 0.4 * height), 8 * rise - 2
         # metres a second, and radians a second
-        speed, rate = 1 + 5 * speed, torch.where(thrown, 0.0, 2 * turn - 1)
+        speed, rate = 1 + 5 * speed, torch.where(thrown, 0.0, 4 * turn - 2)
         times = INTERVAL * torch.arange(PAST + FUTURE, dtype=torch.float64)
         angle = 2 * math.pi * heading[:, None] + rate[:, None] * times
         # along an arc: the integral of a turning velocity, without its division by small rates

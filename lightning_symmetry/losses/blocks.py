@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 from lightning_symmetry.exceptions import InvalidSetting
 from lightning_symmetry.functional.equivariant_maps import EquivariantMaps
 from lightning_symmetry.functional.kernel_maps import KernelMaps, bias_maps, kernel_maps, read_channels
-from lightning_symmetry.functional.precision import full_precision
+from lightning_symmetry.functional.precision import full_precision, widen
 from lightning_symmetry.functional.tensor_types import TensorType, Types, count_numbers, read_types
 from lightning_symmetry.losses.layers import TypedLayer
 from lightning_symmetry.losses.matrices import Matrices
@@ -108,11 +108,12 @@ class Blocks:
         self, found: Sequence[Sequence[Sequence[KernelMaps]]], sizes: Sequence[int], device: torch.device
     ) -> None:
         self.sizes, self.device, self.groups = list(sizes), device, len(found)
-        # where there are no double numbers, small differences of squares are as exact as they can be
+        # of what is summed over all parameters
         self.dtype = torch.float32 if device.type == "mps" else torch.float64
         kept = [[sum(len(b.index) * b.basis.shape[1] for b in blocks) for blocks in maps] for maps in found]
         self.free = 1 - self._tell(kept).mT / self._tell(sizes)[:, None]
         self.sheets: list[_Sheet] = []
+        self._excess: dict[torch.dtype, list[Tensor]] = {}
         self._lay_out(found)
 
     def _tell(self, numbers: Any) -> Tensor:
@@ -147,6 +148,12 @@ class Blocks:
         back = torch.full((sum(self.sizes),), len(self.order), device=self.device)
         back[self.order] = torch.arange(len(self.order), device=self.device)
         self.back = back if len(self.order.unique()) == len(self.order) else None
+
+    def excess(self, dtype: torch.dtype) -> list[Tensor]:
+        """Give the projectors of all sheets in the type of the numbers."""
+        if dtype not in self._excess:
+            self._excess[dtype] = [sheet.excess.to(dtype) for sheet in self.sheets]
+        return self._excess[dtype]
 
     def measure(self, parameters: Sequence[Tensor], normalise: bool) -> list[Tensor]:
         """Measure what of the parameters no equivariant map has, 1/2 sum_p ||W_p - P_k W_p||^2.
@@ -184,28 +191,30 @@ class Blocks:
 
 
 class _Excess(torch.autograd.Function):
-    """<W, (1 - P) W> in double precision, where the sum loses no digit that weights in single have.
+    """1/2 ||(1 - P) W||^2 of the residual itself, which is exact to 1e-7 of W in the precision of the weights.
 
-    The same small matrices serve all groups: forwards the products of a sheet with itself, backwards what the slopes
-    make of the projectors. Everything is one node of the graph, since the numbers are few and nodes take time.
+    A difference of squares would need doubles, and graphics cards are slow with them. Backwards the slopes make one
+    matrix of the projectors of all groups. Everything is one node of the graph, since the numbers are few and nodes
+    take time.
     """
 
     @staticmethod
     def forward(ctx: Any, blocks: Blocks, normalise: bool, *parameters: Tensor) -> tuple[Tensor, ...]:
-        flat = torch.cat([p.reshape(-1) for p in parameters])
+        flat = widen(torch.cat([p.reshape(-1) for p in parameters]))
         sizes = torch.stack([torch.linalg.vector_norm(part) for part in flat.split(blocks.sizes)])
         sizes = sizes.to(blocks.dtype).square()
         numbers = flat.index_select(0, blocks.order)
-        excess = sizes.new_zeros(blocks.groups, 1)
-        for sheet in blocks.sheets:
-            part = sheet.read(numbers).to(blocks.dtype)
-            excess.addmm_(sheet.excess.flatten(1), (part @ part.mT).view(-1, 1))
-        value = torch.maximum(excess[:, 0], 1e-12 * sizes.sum()) / 2
+        norms = [numbers.new_zeros(blocks.groups)]
+        for sheet, excess in zip(blocks.sheets, blocks.excess(numbers.dtype), strict=True):
+            residual = excess.flatten(0, 1) @ sheet.read(numbers)
+            norms.append(torch.linalg.vector_norm(residual.view(blocks.groups, -1), dim=1))
+        value = torch.stack(norms).to(blocks.dtype).square().sum(0)
+        value = torch.maximum(value, 1e-12 * sizes.sum()) / 2
         ctx.blocks, ctx.normalise = blocks, normalise
         chance = (sizes @ blocks.free).clamp_min(1e-300) / 2 if normalise else torch.ones_like(value)
         value = value / chance
         ctx.save_for_backward(value, chance, numbers, *parameters)
-        return value.to(torch.promote_types(flat.dtype, torch.float32)).unbind()
+        return value.to(flat.dtype).unbind()
 
     @staticmethod
     @once_differentiable
@@ -213,10 +222,10 @@ class _Excess(torch.autograd.Function):
         blocks: Blocks = ctx.blocks
         value, chance, numbers, *parameters = ctx.saved_tensors
         slope = torch.stack(slopes).to(value.dtype) / chance
-        changes = numbers.new_zeros(len(numbers) + 1)
-        for sheet in blocks.sheets:
-            part = sheet.read(numbers).to(blocks.dtype)
-            sheet.read(changes).copy_((slope @ sheet.excess.flatten(1)).view(len(part), -1) @ part)
+        weights, changes = slope.to(numbers.dtype), numbers.new_zeros(len(numbers) + 1)
+        for sheet, excess in zip(blocks.sheets, blocks.excess(numbers.dtype), strict=True):
+            part = sheet.read(numbers)
+            torch.mm((weights @ excess.flatten(1)).view(len(part), -1), part, out=sheet.read(changes))
         if blocks.back is None:
             total = numbers.new_zeros(sum(blocks.sizes)).index_add_(0, blocks.order, changes[:-1])
         else:

@@ -13,13 +13,16 @@ import pytest
 import torch
 from torch import Tensor
 
+from lightning_symmetry.balancing import Dual
 from lightning_symmetry.callbacks import EquivarianceRegularizer
-from lightning_symmetry.hosts import Regressor, VectorRegressor
+from lightning_symmetry.hosts import Regressor, ResNet18Classifier, VectorRegressor
 from lightning_symmetry.losses import Call, Loss, Projection
+from lightning_symmetry.methods.dual import DualAugmentation
 from lightning_symmetry.nn import GatedTensorNetwork
 from tests.benchmarks.turns import Batch, Run, Turns, measure_operators, profile_steps
 
 Report = Callable[[str, Mapping[str, str]], None]
+DIRECTIONS = [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, -1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1)]
 AXES = [f"about({axis}, mirrors=True) on tensors('5x0 + 5x1') -> tensors('1x2')" for axis in "xyz"]
 
 
@@ -66,22 +69,28 @@ MODES: dict[str, Callable[[], list[Any]]] = {
     "callback alone": lambda: press([NoPenalty()]),
     "weights, 1 group": lambda: press([Projection()], AXES[:1]),
     "weights, 3 groups": lambda: press([Projection()]),
+    "weights, 3 groups, every 4th batch": lambda: press([Projection()], every_n_steps=4),
 }
 TARGET = 1.15
 
 
 def take_turns(
-    make: Callable[[], L.LightningModule], modes: Mapping[str, Callable[[], list[Any]]], folder: Path, benchmark: Any
+    make: Callable[[], L.LightningModule],
+    modes: Mapping[str, Callable[[], list[Any]]],
+    batch: Batch,
+    folder: Path,
+    benchmark: Any,
+    steps: int = 8,
+    rounds: int = 30,
 ) -> Turns:
     """Train in turns, measured by the processor: on a shared machine the clock tells of others."""
     torch.manual_seed(0)
-    batch = inertia()
     runs = {mode: Run(make(), callbacks(), batch, folder, time.process_time) for mode, callbacks in modes.items()}
-    turns = Turns({mode: partial(run.take, 10) for mode, run in runs.items()})
+    turns = Turns({mode: partial(run.take, steps) for mode, run in runs.items()})
     try:
         for run in runs.values():
-            run.take(10)
-        benchmark.pedantic(turns.round, rounds=30)
+            run.take(steps)
+        benchmark.pedantic(turns.round, rounds=rounds)
     finally:
         for run in runs.values():
             run.stop()
@@ -94,9 +103,9 @@ def test_a_penalty_on_the_weights_in_units_of_the_plain_step(
     name: str, benchmark: Any, report: Report, tmp_path: Path
 ) -> None:
     """No time is asserted; a target that is missed is printed with the operators that took the time."""
-    turns = take_turns(HOSTS[name], MODES, tmp_path, benchmark)
+    turns = take_turns(HOSTS[name], MODES, inertia(), tmp_path, benchmark)
     for mode in MODES:
-        ratio, target = turns.ratio(mode), "3 groups" in mode
+        ratio, target = turns.ratio(mode), mode.endswith("3 groups")
         row = {
             "": mode,
             "ms a step": f"{1e3 * turns.median(mode):.2f}",
@@ -128,7 +137,7 @@ def test_samples_cost_the_same_for_one_symmetry_and_for_eight(benchmark: Any, re
         "samples, 8 symmetries": lambda: [EquivarianceRegularizer(eight, balance=0.1)],
         "samples, 8 together": lambda: [EquivarianceRegularizer(eight, balance=0.1, together=True)],
     }
-    turns = take_turns(mlp, modes, tmp_path, benchmark)
+    turns = take_turns(mlp, modes, inertia(), tmp_path, benchmark)
     for mode in modes:
         row = {
             "": mode,
@@ -139,4 +148,31 @@ def test_samples_cost_the_same_for_one_symmetry_and_for_eight(benchmark: Any, re
         report("penalty on samples: MLP 20-128-128-128-128-9, batch 500", row)
 
 
-DIRECTIONS = [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, -1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1)]
+def constrain(total: float, sampler: str = "mh") -> list[Any]:
+    """Two families whose multipliers add up to a number, and are measured as ever, but stay."""
+    families = {"turns": "SO(2) on image -> label", "light": "brightness"}
+    balance = Dual("auto", rate=1e-9, warmup=0)
+    balance.strengths(len(families), 0)
+    balance.dual.fill_(total / len(families))
+    return [DualAugmentation(families, balance=balance, sampler=sampler)]
+
+
+def test_constrained_augmentation_in_units_of_the_plain_step(benchmark: Any, report: Report, tmp_path: Path) -> None:
+    modes: dict[str, Callable[[], list[Any]]] = {
+        "plain": lambda: [],
+        "dual, nothing moved": lambda: constrain(0.0),
+        "dual, 1/2 of the samples moved": lambda: constrain(1.0),
+        "dual, 3/4 moved": lambda: constrain(3.0),
+        "dual, 3/4 moved, uniform sampler": lambda: constrain(3.0, "uniform"),
+    }
+    batch = torch.rand(16, 3, 32, 32), torch.randint(10, (16,))
+    turns = take_turns(ResNet18Classifier, modes, batch, tmp_path, benchmark, steps=4, rounds=6)
+    for mode in modes:
+        ratio, target = turns.ratio(mode), "1/2" in mode
+        row = {
+            "": mode,
+            "ms a step": f"{1e3 * turns.median(mode):.0f}",
+            "to plain": f"{ratio:.2f}",
+            "target": f"1.60 {'met' if ratio <= 1.6 else 'missed'}" if target else "",
+        }
+        report("dual, sampling variant, 2 proposals: ResNet-18, 3x32x32, batch 16", row)

@@ -43,11 +43,12 @@ def run(scenario: str, rank: int, world: int, **settings: Any) -> dict[str, dict
             made = [make_regularizer(balance, measure, every_n_steps=1 + (scenario == "every second"))]
         trainer = fit(host, *made, data=data, log_every_n_steps=1, **{**own, **settings, **more})
         trainer.save_checkpoint("last.ckpt")
-        # running statistics are those of a rank's own rows
-        found["host" + part] = {k: v for k, v in weights(host).items() if "running" not in k and "tracked" not in k}
+        # running statistics are those of a rank's own rows; what a balancer has not measured yet is NaN
+        kept = {k: v for k, v in weights(host).items() if "running" not in k and "tracked" not in k}
+        found["host" + part] = {k: v.nan_to_num(-1.0) for k, v in kept.items()}
         if made:
             curves = {k: torch.tensor(v).nan_to_num(-1.0) for k, v in made[0].journal.curves.items()}
-            levels = {level.name: torch.tensor([level.error, level.level]) for level in made[0].levels}
+            levels = {level.name: torch.tensor(level.error) for level in made[0].levels}
             found |= {"learnt" + part: learnt(made[0]), "curves" + part: curves, "levels" + part: levels}
     found["metrics"] = {k: v for k, v in trainer.callback_metrics.items() if k.startswith("symmetry/")}
     return found

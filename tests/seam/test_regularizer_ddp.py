@@ -32,6 +32,7 @@ def test_ranks_agree_to_the_last_bit(ranks: list[dict[str, Any]], scenario: str)
 @pytest.mark.parametrize("scenario", [name for name in SCENARIOS if name != "noisy"])
 def test_two_processes_are_one(ranks: list[dict[str, Any]], scenario: str) -> None:
     one, two = run(scenario, 0, 1), ranks[0]["results"][scenario]
+    # of a level the part that compares samples of one batch with each other is the rank's own
     for part in ("host", "learnt", "levels"):
         assert close(one.get(part, {}), two.get(part, {}), 1e-6), part
     for part in ("host resumed", "learnt resumed"):

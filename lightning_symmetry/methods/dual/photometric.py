@@ -97,6 +97,8 @@ class Photometric(Family):
         if self._is_checked:
             return
         image = get_leaf(x, self._find(x))
+        if not image.numel():
+            return
         pixels = self.normalisation.undo(undress(image))
         low, high = float(pixels.amin()), float(pixels.amax())
         if pixels.shape[1] not in (1, 3) or not -_TOLERANCE <= low <= high <= 1 + _TOLERANCE:
