@@ -16,14 +16,21 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from lightning_symmetry import Expect, GeneratorExtraction, LearnableAugmentation, Symmetry, exceptions
+from lightning_symmetry import (
+    EquivarianceRegularizer,
+    Expect,
+    GeneratorExtraction,
+    LearnableAugmentation,
+    Symmetry,
+    exceptions,
+)
 from lightning_symmetry.actions import Image, Points, Scalar, Vector
-from lightning_symmetry.balancing import Fixed, Ramp
+from lightning_symmetry.balancing import Constraint, Dual, Fixed, GradNorm, Ramp, Ratio, Uncertainty
 from lightning_symmetry.cli import main
 from lightning_symmetry.data import RotatedDigits
 from lightning_symmetry.exceptions import SymmetryError
 from lightning_symmetry.groups import SO, AffineMap, Cyclic, Given, Learned, Permutations, as_element
-from lightning_symmetry.losses import Equivariance
+from lightning_symmetry.losses import Equivariance, InfinitesimalEquivariance, Projection
 from lightning_symmetry.methods.semola import semola
 from lightning_symmetry.samplers import Uniform
 from tests.seam.boring import Host, ManualHost, deal, make_data, make_loader, make_net, make_trainer, same, weights
@@ -49,11 +56,32 @@ def train(
     """Fit a small network, and see that the error came before the first weight moved and left nothing behind."""
     of_trainer = {k: settings.pop(k) for k in ("strategy", "default_root_dir") if k in settings}
 
+    def build() -> LearnableAugmentation:
+        return LearnableAugmentation(symmetry, **{"balance": [1.0, 0.05, 0.1], **settings})
+
+    return fit_in_vain(build, data, host, net, **of_trainer)
+
+
+def press(
+    symmetry: Any = ("SO(2) on vector -> vector", "O(2) on vector -> vector"),
+    data: Any = None,
+    host: type[Host] = Host,
+    net: Any = None,
+    **settings: Any,
+) -> Callable[[Path], Any]:
+    """Regularize a small network, which is refused when the regularizer is made or before the first weight moved."""
+    symmetries = list(symmetry) if isinstance(symmetry, tuple) else symmetry
+    return fit_in_vain(lambda: EquivarianceRegularizer(symmetries, **settings), data, host, net)
+
+
+def fit_in_vain(
+    build: Callable[[], Any], data: Any, host: type[Host], net: Any, **of_trainer: Any
+) -> Callable[[Path], Any]:
     def run(folder: Path) -> None:
         module = host(make_net() if net is None else net())
         before, attributes = weights(module), set(vars(module))
         roots = {"default_root_dir": str(of_trainer.get("default_root_dir", folder)).format(folder=folder)}
-        callback = LearnableAugmentation(symmetry, **{"balance": [1.0, 0.05, 0.1], **settings})
+        callback = build()
         try:
             make_trainer(callback, **{**of_trainer, **roots}).fit(module, make_loader() if data is None else data())
         finally:
@@ -168,6 +196,24 @@ class Detached(ManualHost):
         self.net(batch[0]).detach()
 
 
+class Silent(ManualHost):
+    """Keeps its loss to itself, and does not move."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> None:
+        self.manual_backward(F.mse_loss(self.net(batch[0]), batch[1]))
+
+
+class Weightless(nn.Module):
+    """Has a parameter, and no layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * x
+
+
 class Nets(nn.Module):
     """Two outputs of one shape."""
 
@@ -255,6 +301,9 @@ trainer: {accelerator: cpu, max_epochs: 1, enable_checkpointing: false}
 """
 
 MISSPELT = "{class_path: lightning_symmetry.LearnableAugmentation, init_args: {symmetries: vectr -> vector}}"
+
+SLOPES = [InfinitesimalEquivariance()]
+LEARNING = [Equivariance("mse", 1, "0", "learned")]
 
 E = exceptions
 ROWS: list[Row] = [
@@ -440,6 +489,63 @@ ROWS: list[Row] = [
     ("a validation without network", E.TargetError, "Name the network", read(host=IdleValidation, stage="validate")),
     ("a network to read that is misspelt", E.TargetError, "Correct the name", read(module="nett", stage="validate")),
     ("two reports in one folder", E.InvalidSetting, "another name=", lambda folder: _one_folder(folder)),
+    # strengths that tune themselves
+    ("a misspelt balancer", E.UnknownName, "Did you mean ratio", press(balance="ratoi")),
+    ("a strength in quotes", E.SentenceError, "Known are", press(balance="0.5x")),
+    ("a balancer's misspelt argument", E.SentenceError, "arguments that it takes", press(balance="dual(epsilom=0.1)")),
+    ("strengths for other losses", E.InvalidSetting, "3 strengths for 2 losses", press(balance=[1.0, 2.0, 3.0])),
+    ("a negative candidate's strength", E.InvalidSetting, "finite numbers >= 0", press(balance=[1.0, -1.0])),
+    ("a negative tolerance", E.InvalidSetting, "finite numbers >= 0", raises(lambda: Dual(-0.1))),
+    ("a tolerance in words", E.InvalidSetting, "'auto'", raises(lambda: Dual("automatic"))),
+    ("a memory that forgets nothing", E.InvalidSetting, "smoothing below 1", raises(lambda: Dual(smoothing=1.0))),
+    ("a window of no batches", E.InvalidSetting, "numbers above 0", raises(lambda: Ratio(window=0))),
+    ("a rule before the first batch", E.InvalidSetting, "numbers above 0", raises(lambda: Ratio(start=-0.1))),
+    ("descent that climbs", E.InvalidSetting, "positive numbers", raises(lambda: Uncertainty(rate=-1.0))),
+    ("gradients without bound", E.InvalidSetting, "most >= 1", raises(lambda: GradNorm(most=0.0))),
+    ("strengths by data that nobody moves", E.InvalidSetting, "errors of equivariance", press(balance=Constraint())),
+    ("a tolerance that nobody can tell", E.InvalidSetting, "Dual(epsilon=0.02)", press(balance=Dual("auto"))),
+    ("nothing to measure", E.InvalidSetting, "Leave losses out", press(losses=[])),
+    ("a loss outside a list", E.InvalidSetting, "a list of losses", press(losses=Equivariance())),
+    ("no batch to press on", E.InvalidSetting, "at least 1", press(every_n_steps=0)),
+    ("one candidate twice", E.InvalidSetting, "a name for each", press(("SO(2) on vector -> vector",) * 2)),
+    ("a candidate that has to be learnt", E.InvalidSetting, "nobody has learnt", press("vector -> vector")),
+    ("slopes of a finite group", E.InvalidSetting, "draws elements", press("C4 on vector -> vector", losses=SLOPES)),
+    (
+        "a feature that is not there",
+        E.TargetError,
+        "begins below",
+        press(losses=[Equivariance("mse", 1, "one", "scalar")]),
+    ),
+    ("a feature without action", E.InvalidSetting, "action=", raises(lambda: Equivariance(feature="encoder"))),
+    ("an action without feature", E.InvalidSetting, "which submodule", raises(lambda: Equivariance(action="scalar"))),
+    (
+        "a feature of another kind",
+        E.ActionMismatch,
+        "batch of images",
+        press(losses=[Equivariance("mse", 1, "0", "image")]),
+    ),
+    ("a feature's action to be learnt", E.InvalidSetting, "learns nothing", press(losses=LEARNING)),
+    (
+        "weights that all commute",
+        E.InvalidSetting,
+        "all weights commute",
+        press(losses=[Projection({"0": "2x0 -> 8x0"})]),
+    ),
+    ("types that do not fit", E.InvalidSetting, "8", press(losses=[Projection({"0": "1x1 -> 3x1"})])),
+    ("a network without weights", E.InvalidSetting, "weights to project", press(net=Weightless, losses=[Projection()])),
+    ("gradients under manual optimization", E.InvalidSetting, "by hand", press(host=ManualHost, balance="gradnorm")),
+    ("an untold loss", E.InvalidSetting, "Return the loss", press(host=Silent, balance="ratio")),
+    ("two networks to press", E.TargetError, "Name it", press(host=TwoNets)),
+    (
+        "whole numbers to turn",
+        E.ActionMismatch,
+        "float",
+        press("SO(2) on image -> label", images(torch.uint8), net=lambda: Flat(36)),
+    ),
+    ("NaN to press on", E.InvalidSetting, "finite data", press(data=vectors(lambda x: x[0].fill_(torch.nan)))),
+    ("an empty loader to press on", E.InvalidSetting, "at least one batch", press(data=lambda: deal([]))),
+    ("one balancer for two", E.InvalidSetting, "Make two", lambda folder: _share_balancer(folder)),
+    ("a checkpoint of another balancer", E.InvalidSetting, "another balance", lambda folder: _resume_balancer(folder)),
     # the command line
     (
         "an untrained network to read",
@@ -511,6 +617,20 @@ def _one_folder(folder: Path) -> None:
     learning = LearnableAugmentation("SO(2) on vector -> vector", losses=[], probability=1.0)
     reading = GeneratorExtraction("SO(2) on vector -> vector")
     make_trainer(learning, reading, default_root_dir=folder).fit(Host(), make_loader())
+
+
+def _share_balancer(folder: Path) -> None:
+    shared = Dual()
+    pressing = [EquivarianceRegularizer("SO(2) on vector -> vector", balance=shared, name=name) for name in "ab"]
+    make_trainer(*pressing, default_root_dir=folder).fit(Host(), make_loader())
+
+
+def _resume_balancer(folder: Path) -> None:
+    for balance, checkpoint in (("ratio", None), ("dual", folder / "one.ckpt")):
+        pressing = EquivarianceRegularizer("SO(2) on vector -> vector", balance=balance)
+        trainer = make_trainer(pressing, default_root_dir=folder, max_epochs=1 if checkpoint is None else 2)
+        trainer.fit(Host(), make_loader(), ckpt_path=checkpoint)
+        trainer.save_checkpoint(folder / "one.ckpt")
 
 
 def _misspelt_claim(folder: Path) -> None:

@@ -76,7 +76,7 @@ class CriterionTap:
             yield
             return
         with ExitStack() as stack:
-            name, part = self._find()
+            part = self._find()
             watched = [*KNOWN, *NEGATIVE] if part is None else [] if isinstance(part, nn.Module) else [part]
             self._trace = stack.enter_context(Trace(host, batch, watched))
             if isinstance(part, nn.Module):
@@ -127,10 +127,15 @@ class CriterionTap:
                 self._watched += 1
         self.criterion = replace(known, given=None) if self.knows_target else found.with_target()
 
+    def release(self) -> None:
+        """Let go of a step's tensors, whose graph would live on through the next forward."""
+        self.batch = self.answer = None
+
     def forget(self) -> None:
-        """Let go of what belongs to one step or one fit."""
+        """Let go of the host at the end of a fit."""
+        self.release()
         self._saved = self.state_dict()
-        self.batch = self.answer = self._trace = self._host = self.criterion = None
+        self._trace = self._host = self.criterion = None
 
     # ---------------------------------------------------------------- finding it
 
@@ -141,16 +146,16 @@ class CriterionTap:
 
         return watched
 
-    def _find(self) -> tuple[str, Any]:
-        """Find the submodule or the function of the wanted name."""
+    def _find(self) -> Any:
+        """Find the submodule or the function of the wanted name, if there is one."""
         if self.wanted is None:
-            return "", None
+            return None
         modules = dict(self._host.named_modules())
         if self.wanted in modules:
-            return self.wanted, modules[self.wanted]
+            return modules[self.wanted]
         package, _, name = self.wanted.rpartition(".")
         try:
-            return name, getattr(importlib.import_module(package), name)
+            return getattr(importlib.import_module(package), name)
         except (ImportError, AttributeError, ValueError) as error:
             names = [name for name in modules if name]
             near = difflib.get_close_matches(self.wanted, names, 3) or _find_losses(self._host) or names[:8]
@@ -239,7 +244,8 @@ class CriterionTap:
         raise InvalidSetting(
             got=f"the criterion {known.name!r}, whose prediction is not made of the network's answer in one fixed way",
             expected="the answer, one of its tensors, or a few functions of it such as squeeze or log_softmax",
-            remedy="Name the network nearest to the loss with module=, or another loss with criterion=.",
+            remedy="Name the network nearest to the loss with module=, or another loss with criterion=; of several "
+            "callbacks that move the task, list this one last.",
         )
 
     # ---------------------------------------------------------------- state
@@ -268,9 +274,10 @@ class CriterionTap:
             return
         state, self._saved = self._saved, None
         self._watched, self.knows_target = int(state["watched"]), bool(state["knows_target"])
+        self.criterion = None
         if state["criterion"] is not None:
             name, function, args, kwargs, reduction = state["criterion"]
-            part = self._find()[1] if self.wanted else itself if function == "by hand" else read_function(function)
+            part = self._find() if self.wanted else itself if function == "by hand" else read_function(function)
             self.criterion = Criterion(name, part, read_node(args), read_node(kwargs), self._host, reduction)
 
 

@@ -22,11 +22,18 @@ def build_symmetries(described: Any) -> list[Symmetry]:
     """Build one symmetry or a list of them from sentences, files, mappings or objects.
 
     Raises:
-        InvalidSetting: There is none.
+        InvalidSetting: There is none, or two have one name.
     """
     built = [Symmetry.of(one) for one in _list(described)]
     if not built:
         raise InvalidSetting("no symmetry", "at least one", 'For example "image -> label", where one is learnt.')
+    for k, symmetry in enumerate(built):
+        if any(symmetry.name == other.name for other in built[:k]):
+            raise InvalidSetting(
+                got=f"two symmetries of the name {symmetry.name!r}",
+                expected="a name for each, under which logs and files keep them apart",
+                remedy="Leave one out, or give it as a mapping with over, input, output and name.",
+            )
     return built
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_symmetry.exceptions import NoGradient
 from lightning_symmetry.functional.distributed import holds_everywhere, mean_over_ranks
 
 
@@ -52,7 +53,7 @@ class Gradients:
         return torch.linalg.vector_norm(mean_over_ranks(rows, 1.0), dim=1)
 
 
-def take_gradients(losses: Sequence[Tensor], network: nn.Module) -> Tensor | None:
+def take_gradients(losses: Sequence[Tensor], network: nn.Module) -> Tensor:
     """Take every loss's gradient in the last trained weight that all of them depend on.
 
     That is the last one, but for losses that look at a feature inside the network: what comes after it is not theirs.
@@ -62,7 +63,10 @@ def take_gradients(losses: Sequence[Tensor], network: nn.Module) -> Tensor | Non
         network: Whose weight.
 
     Returns:
-        (n, size of the weight), at least float32, NaN for what was not measured; None where no weight is shared.
+        (n, size of the weight), at least float32; NaN for what was not measured.
+
+    Raises:
+        NoGradient: No weight is shared.
 
     Cost: one backward a loss, down to that weight alone.
     """
@@ -75,4 +79,8 @@ def take_gradients(losses: Sequence[Tensor], network: nn.Module) -> Tensor | Non
             rows = weight.new_full((len(losses), weight.numel()), torch.nan, dtype=dtype)
             rows[measured] = torch.stack([gradient.flatten() for gradient in found]).to(dtype)
             return rows
-    return None
+    raise NoGradient(
+        got=f"{len(measured)} losses of which no trained weight of {type(network).__name__} is shared by all",
+        expected="a weight that the task's loss and every penalty depend on, to compare gradients in",
+        remedy="Use 'ratio', 'dual' or 'uncertainty', which compare values.",
+    )

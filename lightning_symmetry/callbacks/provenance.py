@@ -59,12 +59,12 @@ class Source:
         if self.made is not None:
             if id(self.made) not in memo:
                 memo[id(self.made)] = self.made.repeat(trees, rows, memo)
-            return get_leaf(memo[id(self.made)], self.path)  # type: ignore[no-any-return]
+            return get_leaf(memo[id(self.made)], self.path)
         if self.tree not in trees:
             raise Unrepeatable
         if self.tree == "host":
-            return attrgetter(self.path)(trees["host"])  # type: ignore[no-any-return]
-        return get_leaf(trees[self.tree], self.path)  # type: ignore[no-any-return]
+            return attrgetter(self.path)(trees["host"])
+        return get_leaf(trees[self.tree], self.path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,7 +197,7 @@ class Trace(TorchFunctionMode):
             for leaf in [*inputs[:1], *(leaf for _, leaf in given)]:
                 self._sources[leaf] = lost
             return out
-        made = Made(function, *described, self.rows)
+        made = Made(function, described[0], described[1], self.rows)
         for path, leaf in given:
             if not any(leaf is one for one in inputs):
                 fits = size <= LONGEST and "nowhere" not in reads
@@ -293,4 +293,4 @@ def write_function(function: Any) -> str:
 
 def read_function(name: str) -> Callable[..., Any]:
     """Find a function of torch by its name."""
-    return attrgetter(name.removeprefix("torch."))(torch)  # type: ignore[no-any-return]
+    return attrgetter(name.removeprefix("torch."))(torch)

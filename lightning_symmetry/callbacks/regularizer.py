@@ -8,7 +8,7 @@ from typing import Any, final
 import torch
 from torch import Tensor
 
-from lightning_symmetry.balancing import Balancer
+from lightning_symmetry.balancing import Balancer, Constraint, Dual
 from lightning_symmetry.callbacks.engine import SymmetryCallback
 from lightning_symmetry.callbacks.printing import printing
 from lightning_symmetry.callbacks.site import Site
@@ -77,6 +77,14 @@ class EquivarianceRegularizer(SymmetryCallback):
     ) -> None:
         measures = [Equivariance()] if losses is None else losses
         super().__init__(symmetries, module, measures, balance, every_n_steps, lr, seed, name, turns=not together)
+        if not len(self.losses):
+            raise InvalidSetting("losses=[]", "a way to measure", "Leave losses out for Equivariance().")
+        if isinstance(self.balance, Constraint) or (isinstance(self.balance, Dual) and self.balance.tolerated is None):
+            raise InvalidSetting(
+                got=f"{type(self.balance).__name__} on the task's loss for moved data, which is not measured here",
+                expected="strengths that follow errors of equivariance",
+                remedy="For example 'ratio', 'dual' or Dual(epsilon=0.02).",
+            )
         self.levels: list[SymmetryLevel] = []
 
     def setup(self, trainer: Any, pl_module: Any, stage: str) -> None:

@@ -39,6 +39,12 @@ def find_maps(typed: TypedLayer, matrices: Matrices, maps: EquivariantMaps, bias
         found = {"weight": _cut(types[0], types[1], maps)}
         return found | {"bias": _cut(types[0], (TensorType(1, 0),), maps)} if bias else found
     outputs, inputs = (read_channels(words) for words in (typed.types_out, typed.types_in))
+    if not matrices.complete and "reg" in f"{typed.types_out} {typed.types_in}":
+        raise InvalidSetting(
+            got=f"regular channels in {typed.name!r}, of a group of permutations",
+            expected="channels that are tensors, such as 4x0 + 2x1: it has too many elements for one channel each",
+            remedy="Give Projection such types, or measure by samples with Equivariance().",
+        )
     group = matrices.generators, matrices.elements
     shape, dilation = tuple(layer.weight.shape), tuple(layer.dilation)
     found = {"weight": kernel_maps(shape, outputs, inputs, *group, dilation=dilation, groups=layer.groups)}

@@ -97,7 +97,17 @@ class InfinitesimalEquivariance(Loss):
         self.feature, self._site = feature, FeatureSite.of(feature, action)
 
     def forward(self, call: Call) -> Tensor:
-        """Return (B,) errors; costs one forward of K * B rows (with its tangent for "jvp")."""
+        """Return (B,) errors; costs one forward of K * B rows (with its tangent for "jvp").
+
+        Raises:
+            InvalidSetting: The group is finite.
+        """
+        if not call.symmetry.group.count:
+            raise InvalidSetting(
+                got=f"{call.symmetry.sentence!r}, whose group is finite",
+                expected="a group with a continuous part, of which there are generators",
+                remedy="Use Equivariance(), which draws elements.",
+            )
         call = call if self._site is None else self._site.enter(call)
         slopes = find_leaves(lie_derivative(call.f, call.x, call.symmetry, backend=self.backend))
         outputs = find_leaves(call.y)

@@ -40,11 +40,21 @@ class FeatureSite:
         return cls(feature, action)
 
     def enter(self, call: Call) -> Call:
-        """Look at the feature in place of the answer."""
+        """Look at the feature in place of the answer.
+
+        Raises:
+            InvalidSetting: The action would have to be learnt.
+        """
         known = self._symmetries.get(id(call.symmetry))
         if known is None or known.sampler is not call.symmetry.sampler:
             known = Symmetry(call.symmetry.sampler, call.symmetry.input, self.action, call.symmetry.name)
             self._symmetries[id(call.symmetry)] = known
         inner = call.inside(self.feature, known)
         known.bind(inner.x, inner.y)
+        if any(p.requires_grad for p in known.output.parameters()):
+            raise InvalidSetting(
+                got=f"action={self.action!r} for the feature {self.feature!r}",
+                expected="an action that is known: a loss learns nothing",
+                remedy="Say how the group moves the feature, for example 'scalar' for what stays.",
+            )
         return inner

@@ -24,11 +24,13 @@ class Matrices:
         generators: (K, d, d), those that do not vanish.
         elements: (M, d, d) of the finite part, the identity first; for permutations two that generate all.
         tolerance: Relative size of what counts as zero: more where the generators were estimated.
+        complete: Whether the finite part is listed element by element, which regular channels need.
     """
 
     generators: Tensor
     elements: Tensor
     tolerance: float
+    complete: bool = True
 
     @classmethod
     def of(cls, group: Group) -> Matrices:
@@ -48,7 +50,7 @@ class Matrices:
         if parts == ["nodes"]:
             axes = torch.eye(size, dtype=torch.float64)
             swapped = axes[[*range(size)][1::-1] + [*range(2, size)]]
-            return cls(axes.new_zeros(0, size, size), torch.stack((axes, swapped, axes.roll(1, 0))), EXACT)
+            return cls(axes.new_zeros(0, size, size), torch.stack((axes, swapped, axes.roll(1, 0))), EXACT, False)
         finite = group.discrete if parts == ["space"] and group.linear else None
         if parts != ["space"] or not group.linear or not (finite is None or isinstance(finite, AffineMap)):
             raise InvalidSetting(

@@ -241,7 +241,7 @@ def test_readings_are_logged_by_symmetry() -> None:
 
 def test_several_losses_have_readings_of_their_own() -> None:
     callback = make_regularizer([1.0, 0.5], losses=[Equivariance(), Doubled()])
-    assert callback._read() == {
+    assert {name: float(value) for name, value in callback.describe().items()} == {
         f"{symmetry.name}/strength_{loss}": value
         for symmetry in callback.symmetries
         for loss, value in (("equivariance", 1.0), ("doubled", 0.5))

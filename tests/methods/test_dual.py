@@ -18,7 +18,7 @@ from lightning_symmetry.balancing import Dual, Fixed, Ramp
 from lightning_symmetry.callbacks import SymmetryCallback
 from lightning_symmetry.data import Rings
 from lightning_symmetry.discovery import save_levels
-from lightning_symmetry.exceptions import InvalidSetting, TargetError, UnsupportedTrainer
+from lightning_symmetry.exceptions import DimensionMismatch, InvalidSetting, TargetError, UnsupportedTrainer
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.hosts import VectorClassifier
 from lightning_symmetry.methods.dual import DualAugmentation, Geometric, callback, dual
@@ -618,6 +618,26 @@ def test_what_makes_no_sense_is_refused() -> None:
             DualAugmentation(**{"families": TURNS, **settings})
     with pytest.raises(InvalidSetting, match="'resilient' or 'plain'"):
         dual(TURNS, mode="hard")  # type: ignore[arg-type]
+
+
+def test_answers_without_a_row_a_sample_are_refused() -> None:
+    batch = Batch({"x": torch.randn(ROWS, 2)}, ROWS, Rows())
+    with pytest.raises(DimensionMismatch, match="batch_first"):
+        batch.answer(lambda tree: tree["x"].T, [Group(None, None, torch.tensor([1, 2, 3]))])
+
+
+def test_no_graph_outlives_its_step() -> None:
+    """What a step holds is gone before the next one begins."""
+    alive: list[Any] = []
+
+    class Watching(L.Callback):
+        def on_train_batch_end(self, *_: Any) -> None:
+            tap = ours._criterion
+            alive.append((tap.batch, tap.answer, tap._trace, ours._late, ours._penalties, ours._proposals))
+
+    ours = make(variant="lagrangian")
+    fit(Host(), ours, Watching(), data=make_loader(6))
+    assert len(alive) == 6 and all(not any(part) for part in alive)
 
 
 def test_a_network_that_is_called_twice_in_a_step_is_refused() -> None:

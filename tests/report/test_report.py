@@ -182,7 +182,7 @@ def test_ranges_are_told_in_units_that_people_use() -> None:
 def test_translations_of_points_have_the_units_of_the_points() -> None:
     symmetry = Symmetry(Uniform(SE(3), [3.1, 0.1, 0.1, 0.25, 0.1, 0.1], learnable=True), "points", "label")
     words = {g.name: g.words for g in describe_law(symmetry, torch.zeros(2, 4, 3)).generators}
-    assert words["rotation xy"] == "every angle" and words["translation x"] == "±0.25"
+    assert words["rotation about z"] == "every angle" and words["translation x"] == "±0.25"
     assert len(words) == 6
 
 

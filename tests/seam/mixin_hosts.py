@@ -70,11 +70,11 @@ class Balanced(Stating):
     """Its strengths tune themselves; two candidates at once."""
 
     def __init__(self, net: nn.Module | None = None, lr: float = 0.01, balance: Any = "dual, plain") -> None:
-        self.balance = balance
+        self.given = [balance]  # in a list, so that it is no part of the module
         super().__init__([KNOWN, "SO(2) on vector -> scalar"], net=net, lr=lr)
 
     def symmetry_balance(self) -> Any:
-        return BALANCERS[self.balance]() if self.balance in BALANCERS else self.balance
+        return BALANCERS["dual, plain"]() if self.given == ["dual, plain"] else self.given[0]
 
     @property
     def learnt(self) -> dict[str, Tensor]:

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lightning_symmetry.balancing import Dual
+from lightning_symmetry.callbacks import EquivarianceRegularizer
 from tests.seam.boring import Host, close, deal, fit, make_callback, weights
 
 SIZES = [[3, 1, 4, 2], [2, 2], [5]]  # the last batch is a single graph
@@ -120,6 +122,19 @@ def test_penalties_and_verdicts_see_graphs(style: str, tmp_path: Any) -> None:
         violations = [g.violation for g in found.generators]
         assert (max(violations[:3]) < 1e-6) if leak == 0 else (max(violations) > 1e-3)
     assert values[0.0] < 1e-6 and values[0.5] > 1e-5
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_strengths_tune_themselves_on_graphs(style: str, tmp_path: Any) -> None:
+    kind, sentence = STYLES[style]
+    data, multipliers = make_batches(), {}
+    for leak in (0.0, 0.5):
+        callback = EquivarianceRegularizer(sentence, balance=Dual(1e-4, rate=10.0, warmup=0), name="s")
+        fit(Molecules(kind(leak)), callback, data=deal(data), val=deal(data), default_root_dir=tmp_path / str(leak))
+        (level,) = callback.levels
+        multipliers[leak] = callback.balance.strengths(1, callback.step)[0]
+        assert (level.error < 1e-4) if leak == 0 else (level.error > 1e-3)
+    assert multipliers[0.0] == 0 < multipliers[0.5]
 
 
 def test_what_auto_chose_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:

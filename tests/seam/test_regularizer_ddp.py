@@ -8,7 +8,7 @@ import pytest
 
 from tests.seam.boring import close, same
 from tests.seam.processes import run_on_two_ranks
-from tests.seam.regularizer_worker import SCENARIOS, run
+from tests.seam.regularizer_worker import RESUMED, SCENARIOS, run
 
 pytestmark = pytest.mark.slow
 
@@ -44,5 +44,5 @@ def test_two_processes_are_one(ranks: list[dict[str, Any]], scenario: str) -> No
 
 def test_the_report_is_written_once(ranks: list[dict[str, Any]]) -> None:
     first, second = ranks
-    # each scenario trains twice, the second time from its checkpoint
-    assert len(first["written"]) == 2 * (len(SCENARIOS) - 1) and not second["written"]
+    # a mixin writes none
+    assert len(first["written"]) == len(SCENARIOS) + len(RESUMED) - 2 and not second["written"]

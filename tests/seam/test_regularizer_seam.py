@@ -11,13 +11,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningCLI
 from lightning.pytorch.tuner import Tuner
 from torch import Tensor, nn
 
-from lightning_symmetry.balancing import Balancer, Dual
+from lightning_symmetry.balancing import Balancer, Dual, Fixed
 from lightning_symmetry.callbacks import EquivarianceRegularizer
 from lightning_symmetry.callbacks.gradients import take_gradients
-from lightning_symmetry.exceptions import InvalidSetting
+from lightning_symmetry.exceptions import InvalidSetting, NoGradient
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.symmetry import Symmetry
 from tests.seam.boring import (
@@ -38,6 +39,7 @@ from tests.seam.boring import (
     weights,
 )
 from tests.seam.regularized import BALANCERS, CANDIDATES, MEASURES, learnt, make_regularizer, strengths
+from tests.seam.support.hosts import Data, Plain
 from tests.seam.test_resume import StatefulLoader
 
 # every balancer, every measure, and not each with each
@@ -290,9 +292,10 @@ def test_gradients_are_read_where_all_losses_reach() -> None:
     task, inner = net(x).square().sum(), net[1](net[0](x)).square().sum()
     found = take_gradients([task, inner, inner * torch.nan, torch.tensor(torch.nan)], net)
     expected = [torch.autograd.grad(v, net[1].weight, retain_graph=True)[0].flatten() for v in (task, inner)]
-    assert found is not None and torch.allclose(found[:2], torch.stack(expected)) and found[2:].isnan().all()
+    assert torch.allclose(found[:2], torch.stack(expected)) and found[2:].isnan().all()
     assert all(p.grad is None for p in net.parameters())
-    assert take_gradients([task, torch.ones(1, requires_grad=True).sum()], net) is None
+    with pytest.raises(NoGradient, match="which compare values"):
+        take_gradients([task, torch.ones(1, requires_grad=True).sum()], net)
 
 
 # -------------------------------------------------------------------------------------------- beside others
@@ -381,3 +384,12 @@ def test_a_second_fit_goes_on_where_the_first_ended() -> None:
     first = strengths(callback)
     fit(host, callback)
     assert callback.step == 8 and strengths(callback) != first and len(callback.levels) == 2
+
+
+@pytest.mark.parametrize(("words", "kind"), [("0.5", Fixed), ("[0.5]", Fixed), ("dual", Dual), ("dual(0.1)", Dual)])
+def test_a_command_line_says_numbers_and_names(words: str, kind: type[Balancer]) -> None:
+    flags = ["--trainer.callbacks+=lightning_symmetry.EquivarianceRegularizer", "--trainer.logger=false"]
+    flags += [f"--trainer.callbacks.symmetries={CANDIDATES[0]}", f"--trainer.callbacks.balance={words}"]
+    line = LightningCLI(Plain, Data, args=flags, run=False, save_config_callback=None)
+    (made,) = [c for c in line.trainer.callbacks if isinstance(c, EquivarianceRegularizer)]
+    assert type(made.balance) is kind and (kind is Dual or made.balance.values == [0.5])

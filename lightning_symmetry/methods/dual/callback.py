@@ -258,6 +258,7 @@ class DualAugmentation(SymmetryCallback):
         """Learn the criterion, and measure what only the step has told."""
         self._criterion.learn(output)
         self._measure_late()
+        self._criterion.release()
 
     def on_call(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Answer the network's call: move some of the samples, or let it pass."""
@@ -388,7 +389,8 @@ class DualAugmentation(SymmetryCallback):
         if target is None or not holds_everywhere(bool(kept) and self._output_seen, pl_module.device):
             return
         families, curves = list(self.families), self.journal.curves
-        logits = self._criterion.criterion is not None and self._criterion.criterion.function is F.cross_entropy
+        compared = self._criterion.criterion and self._criterion.criterion.function
+        logits = compared is F.cross_entropy or isinstance(compared, nn.CrossEntropyLoss)
         with evaluating(Site(self._tap.found or ".", target, target.forward)) as f:
             found = measure_violations(families, f, kept, self._start_rng, logits, pl_module.device)
         readings = self.balance.readings(len(families), self.step)

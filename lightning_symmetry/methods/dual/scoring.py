@@ -13,9 +13,10 @@ from torch import Tensor
 from lightning_symmetry.callbacks.moving import select_rows
 from lightning_symmetry.callbacks.second_pass import RandomState, make_second_pass
 from lightning_symmetry.callbacks.site import Site
+from lightning_symmetry.exceptions import DimensionMismatch
 from lightning_symmetry.functional.subclasses import dress, undress
 from lightning_symmetry.methods.dual.family import Family
-from lightning_symmetry.paths import find_leaves, get_leaf, replace_leaves
+from lightning_symmetry.paths import describe_leaves, find_leaves, get_leaf, replace_leaves
 from lightning_symmetry.rows import Rows
 from lightning_symmetry.symmetry import Symmetry
 
@@ -102,6 +103,9 @@ class Batch:
 
         Returns:
             One output structure a group, of B samples; what stands for samples outside the group means nothing.
+
+        Raises:
+            DimensionMismatch: The network's answers do not have one row a sample.
         """
         if self.rows.are_ragged:
             return [self.move_back([group], f(self.move([group]))) for group in groups]
@@ -137,6 +141,12 @@ class Batch:
         for path, leaf in find_leaves(part).items():
             if leaf.ndim and len(leaf) == len(rows):
                 filled[path] = leaf.new_zeros(self.samples, *leaf.shape[1:]).index_copy(0, rows.to(leaf.device), leaf)
+        if not filled:
+            raise DimensionMismatch(
+                got=f"an answer to {len(rows)} samples of {describe_leaves(part)}",
+                expected="tensors whose first axis are the samples",
+                remedy="Let the network give the batch first, as with batch_first=True.",
+            )
         return replace_leaves(part, filled)
 
     def _change(self, tree: Any, group: Group, change: Callable[[Any, Any], Any]) -> Any:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from lightning_symmetry.balancing import Ratio
 from lightning_symmetry.callbacks import EquivarianceRegularizer
 from lightning_symmetry.exceptions import InvalidSetting
-from lightning_symmetry.losses import Projection
+from lightning_symmetry.losses import Equivariance, Projection
 
 __all__ = ["per"]
 
@@ -32,6 +32,7 @@ _PRESETS = {
 def per(
     symmetries: Any,
     preset: Literal["inertia", "cossim", "motion"] = "inertia",
+    measure: Literal["weights", "samples"] = "weights",
     types: Mapping[str, str] | None = None,
     module: str | None = None,
     strength: float | None = None,
@@ -59,15 +60,17 @@ def per(
         symmetries: Candidates, sentences such as "about(z, mirrors=True) on tensors('5x0 + 5x1') -> tensors('1x2')".
         preset: "inertia", "cossim" or "motion": strengths of 100, 0.01, 5, powers of 2, 2, 5, applied after 25 %, 25 %,
             20 % of the training.
+        measure: "weights" as published; "samples" puts `Equivariance` in their place, for networks of any kind.
         types: Of the layers' features, see `Projection`; a `GatedTensorNetwork` tells them itself.
         module: Dotted name of the network, where several are called.
         strength: In place of the preset's.
         power: Likewise.
         start: Likewise; a share of the training, or a number of batches.
         window: Likewise.
-        form: Of the distance, see `Projection`.
+        form: Of the distance of weights, see `Projection`.
         bias: Whether biases count.
-        normalise: Measure distances in units of what random weights have.
+        normalise: Measure distances in units of what random weights have; those of samples are in units of the output's
+            variance anyway.
         gate: The largest normalised distance that may pass for a symmetry, see `Ratio`; published was none, so that the
             best of several false candidates keeps its strength.
         every_n_steps: Penalties on every n-th batch only.
@@ -78,8 +81,8 @@ def per(
         A callback for the Trainer.
 
     Raises:
-        InvalidSetting: There is no such preset, a number makes no sense, or there is a gate for distances that are not
-            normalised.
+        InvalidSetting: There is no such preset or measure, a number makes no sense, or there is a gate for distances
+            that are not normalised.
 
     Example:
         >>> sides = "tensors('5x0 + 5x1') -> tensors('1x2')"
@@ -88,7 +91,10 @@ def per(
     """
     if preset not in _PRESETS:
         raise InvalidSetting(f"preset={preset!r}", f"one of {', '.join(_PRESETS)}", "The first is 'inertia'.")
-    if gate is not None and not normalise:
+    weighs = measure == "weights"
+    if measure not in ("weights", "samples"):
+        raise InvalidSetting(f"measure={measure!r}", "'weights' or 'samples'", "Published is 'weights'.")
+    if gate is not None and weighs and not normalise:
         raise InvalidSetting(f"gate={gate} for distances in units of the weights", "normalise=True", "Leave one out.")
     published = _PRESETS[preset]
     given = (strength, power, start, window)
@@ -96,7 +102,7 @@ def per(
     return EquivarianceRegularizer(
         symmetries,
         module=module,
-        losses=[Projection(types, normalise, bias, form)],
+        losses=[Projection(types, normalise, bias, form) if weighs else Equivariance()],
         balance=Ratio(chosen[1], chosen[2], chosen[3], chosen[0], math.inf if gate is None else gate, repeat=False),
         every_n_steps=every_n_steps,
         seed=seed,

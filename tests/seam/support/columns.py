@@ -109,7 +109,7 @@ class Regularizing(Column):
         assert added[0].step == hand.step > 0
         learnt, found = self.learnt(added), {"dual": hand.multipliers, "slack": hand.slacks}
         assert close({k: torch.tensor(v).double() for k, v in found.items()}, {k: learnt[k] for k in found}, tolerance)
-        assert min(hand.multipliers) != max(hand.multipliers)
+        assert min(hand.multipliers) != max(hand.multipliers) and len(added[0].levels) == 2
         check_off(kind, fit, host, self.make(off=True, module=module))
         return trainer, host, added
 

@@ -14,10 +14,11 @@ import lightning.pytorch.strategies as strategies
 import pytest
 import torch
 
+from lightning_symmetry.discovery.level import load_levels
 from lightning_symmetry.exceptions import UnsupportedTrainer
 from lightning_symmetry.symmetry import Symmetry
 from tests.seam.boring import close, deal, make_data, make_trainer, same
-from tests.seam.support.columns import Augmenting, Column, Expecting, compare
+from tests.seam.support.columns import Augmenting, Column, Expecting, Regularizing, compare
 from tests.seam.support.hosts import CompiledChild, Plain
 from tests.seam.support.worker import run
 
@@ -73,6 +74,10 @@ def spawn(column: Column) -> None:
     results, one = spawned()[column.key], run(column, "sampled", 0, 1)
     assert close(one["host"], results["host"]) and column.metric in results["metrics"]
     assert isinstance(column, Expecting) == ("ClaimFailed" in results["claim"])
+    if isinstance(column, Regularizing):
+        (file,) = Path(spawned()["folder"], column.key).rglob("levels.json")
+        multipliers = torch.tensor([level.dual for level in load_levels(file)], dtype=torch.float64)
+        assert torch.allclose(multipliers, one["learnt"]["dual"], rtol=1e-6, atol=1e-6)
     if not isinstance(column, Augmenting):
         return
     (report,) = Path(spawned()["folder"], column.key).rglob("symmetry.yaml")
