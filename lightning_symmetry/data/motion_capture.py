@@ -37,6 +37,8 @@ class MotionCapture(KnownSymmetry):
         starts: Start frames of each training trial that are used, the first in the order of the file; None for all.
             Published comparisons train on 200 samples, which are 40 of each of five trials, and validate and test on
             all that there are.
+        centred: Count positions, now and later, from where the middle of the joints is now: where a person runs does
+            not matter, and rotations then turn the person, not the track.
         batch_size: Samples a step.
         seed: Of the order; the data themselves are not random.
 
@@ -52,11 +54,18 @@ class MotionCapture(KnownSymmetry):
         'about(y) on vector(3) -> vector(3)'
     """
 
-    def __init__(self, path: str = "motion.npz", starts: int | None = 40, batch_size: int = 100, seed: int = 0) -> None:
+    def __init__(
+        self,
+        path: str = "motion.npz",
+        starts: int | None = 40,
+        centred: bool = False,
+        batch_size: int = 100,
+        seed: int = 0,
+    ) -> None:
         super().__init__(batch_size, seed)
         if starts is not None and starts < 1:
             raise InvalidSetting(got=f"starts={starts}", expected="at least 1, or None", remedy="The default is 40.")
-        self.path, self.starts = Path(path), starts
+        self.path, self.starts, self.centred = Path(path), starts, centred
 
     def truth(self) -> Symmetry:
         """Give the rotations about y."""
@@ -96,7 +105,8 @@ class MotionCapture(KnownSymmetry):
             )
         frames, at = frames.float(), starts.long()[:count]
         velocity = HORIZON * (frames[at + 1] - frames[at])
-        return torch.cat((frames[at], velocity), 1).flatten(1), frames[at + HORIZON].flatten(1)
+        middle = frames[at].mean(1, keepdim=True) * float(self.centred)
+        return torch.cat((frames[at] - middle, velocity), 1).flatten(1), (frames[at + HORIZON] - middle).flatten(1)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -25,7 +25,7 @@ SUBSTEPS = 20
 class Trajectories(KnownSymmetry):
     r"""Six observed positions of something that moves, and its next six.
 
-    Input (B, 18) is six positions, 0.1 s apart, in metres, each with an error of measurement; target (B, 18) are the
+    Input (B, 18) is six positions, 0.2 s apart, in metres, each with an error of measurement; target (B, 18) are the
     six exact ones that follow: ``vector(3) -> vector(3)``. Some things walk, run or drive at a height that hardly
     changes, along arcs; the others are thrown, fall freely, and bounce off the ground, z = 0, with 0.7 of their speed.
     All of them head anywhere, and x and y are counted from the mean of the six observed positions, so that rotations
@@ -36,6 +36,8 @@ class Trajectories(KnownSymmetry):
     Args:
         thrown: Share of the things that are thrown.
         noise: Standard deviation of the error of measurement, in metres.
+        sector: Width of the sector of headings that the training and validation parts are confined to, in degrees, as
+            along a street; the test part has all.
         samples: Of the training part; validation and test hold 2000.
         batch_size: Samples a step.
         seed: Of everything drawn.
@@ -52,30 +54,36 @@ class Trajectories(KnownSymmetry):
     """
 
     def __init__(
-        self, thrown: float = 0.5, noise: float = 0.02, samples: int = 500, batch_size: int = 100, seed: int = 0
+        self,
+        thrown: float = 0.5,
+        noise: float = 0.02,
+        sector: float = 360.0,
+        samples: int = 500,
+        batch_size: int = 100,
+        seed: int = 0,
     ) -> None:
         super().__init__(batch_size, seed)
-        if samples < 1 or not 0 <= thrown <= 1 or noise < 0:
+        if samples < 1 or not 0 <= thrown <= 1 or noise < 0 or not 0 < sector <= 360:
             raise InvalidSetting(
-                got=f"samples={samples}, thrown={thrown}, noise={noise}",
-                expected="samples >= 1, a share between 0 and 1, noise >= 0",
-                remedy="The defaults are 500, 0.5 and 0.02.",
+                got=f"samples={samples}, thrown={thrown}, noise={noise}, sector={sector}",
+                expected="samples >= 1, a share between 0 and 1, noise >= 0, a sector from above 0 to 360 degrees",
+                remedy="The defaults are 500, 0.5, 0.02 and 360.",
             )
-        self.samples, self.thrown, self.noise = samples, float(thrown), float(noise)
+        self.samples, self.thrown, self.noise, self.sector = samples, float(thrown), float(noise), float(sector)
 
     def truth(self) -> Symmetry:
         """Give the rotations about z and the mirrors that contain it."""
         return Symmetry.parse("about(z, mirrors=True) on vector(3) -> vector(3)", name="motion")
 
-    def follow(self, rng: Rng, rows: int) -> Tensor:
-        """Follow things for 1.1 s: (rows, 12, 3), exact positions, 0.1 s apart, from the seed alone."""
+    def follow(self, rng: Rng, rows: int, sector: float = 360.0) -> Tensor:
+        """Follow things for 2.2 s: (rows, 12, 3), exact positions, 0.2 s apart, with headings around that of x."""
         speed, rise, turn, height, heading, kind = rng.uniform(rows, 6, dtype=torch.float64).unbind(1)
         thrown = kind < self.thrown
         start, velocity = torch.where(thrown, 0.5 + 1.5 * height, 0.8 + 0.4 * height), 8 * rise - 2
         # metres a second, and radians a second
         speed, rate = 1 + 5 * speed, torch.where(thrown, 0.0, 4 * turn - 2)
         times = INTERVAL * torch.arange(PAST + FUTURE, dtype=torch.float64)
-        angle = 2 * math.pi * heading[:, None] + rate[:, None] * times
+        angle = math.radians(sector) * (heading[:, None] - 0.5) + rate[:, None] * times
         # along an arc: the integral of a turning velocity, without its division by small rates
         along = speed[:, None] * times * torch.sinc(rate[:, None] * times / (2 * math.pi))
         middle = angle - rate[:, None] * times / 2
@@ -87,7 +95,7 @@ class Trajectories(KnownSymmetry):
         parts: dict[str, Dataset[tuple[Tensor, Tensor]]] = {}
         for counter, split in enumerate(SPLITS):
             rng, rows = Rng(self.seed, counter), self.samples if split == "train" else 2000
-            path = self.follow(rng, rows)
+            path = self.follow(rng, rows, 360.0 if split == "test" else self.sector)
             seen = path[:, :PAST] + self.noise * rng.normal(rows, PAST, 3, dtype=torch.float64)
             centre = seen.mean(1, keepdim=True) * torch.tensor([1.0, 1.0, 0.0])
             parts[split] = Pairs((seen - centre).flatten(1).float(), (path[:, PAST:] - centre).flatten(1).float())

@@ -73,7 +73,7 @@ def assert_same_end(
 
 
 @pytest.mark.parametrize(("balance", "measure"), dict.fromkeys(PAIRS))
-@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("batch", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_run_is_resumed_in_the_middle_of_an_epoch(balance: str, measure: str, batch: int) -> None:
     """Every window of a balancer is open at one of the two, and turns are in the midst of a cycle."""
     settings = {"enable_checkpointing": True, "log_every_n_steps": 1, "max_epochs": 2}
@@ -91,7 +91,7 @@ def test_a_run_is_resumed_in_the_middle_of_an_epoch(balance: str, measure: str, 
 @pytest.mark.parametrize("balance", ["ratio", "dual", "uncertainty", "gradnorm"])
 def test_names_resume_as_well(balance: str) -> None:
     """With the defaults, whose windows are shares of the training."""
-    settings = {"enable_checkpointing": True, "log_every_n_steps": 1, "max_epochs": 5}
+    settings = {"enable_checkpointing": True, "log_every_n_steps": 1, "max_epochs": 3}
     whole, callback = Host(), EquivarianceRegularizer(CANDIDATES, balance=balance)
     saving = ModelCheckpoint(dirpath="saved", every_n_train_steps=3, save_top_k=-1, filename="{step}")
     fit(whole, callback, saving, data=StatefulLoader(), **settings)
@@ -118,7 +118,7 @@ def test_off_is_bit_identical(measure: str, kind: type[Host]) -> None:
     for made in ([], [make_regularizer(0.0, measure)]):
         torch.manual_seed(7)
         host = kind(make_net() if "weights" in measure or measure == "several" else make_noisy_net())
-        fit(host, *made, val=make_loader(2, seed=5), max_epochs=2)
+        fit(host, *made, val=make_loader(2, seed=5))
         runs.append((weights(host), host.losses, torch.get_rng_state().tolist()))
         assert not {"training_step", "forward"} & vars(host).keys() and "forward" not in vars(host.net)
         host.trainer = None
@@ -152,10 +152,10 @@ def test_what_is_only_measured_changes_no_bit(measure: str, kind: type[Host]) ->
         # what lies before batch norm and dropout has the names that the losses look for
         net = make_net() if "weights" in measure or measure == "several" else make_noisy_net()
         host = kind(net)
-        fit(host, *made, max_epochs=2)
+        fit(host, *made)
         runs.append((weights(host), host.losses, torch.get_rng_state().tolist()))
     assert same(runs[0][0], runs[1][0]) and runs[0][1:] == runs[1][1:]
-    assert len(looking.seen) == 8 and all(values.isfinite().any() for values in looking.seen)
+    assert len(looking.seen) == 4 and all(values.isfinite().any() for values in looking.seen)
 
 
 def test_multipliers_at_zero_change_no_bit() -> None:
