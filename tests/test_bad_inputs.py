@@ -504,6 +504,7 @@ ROWS: list[Row] = [
     ("gradients without bound", E.InvalidSetting, "most >= 1", raises(lambda: GradNorm(most=0.0))),
     ("strengths by data that nobody moves", E.InvalidSetting, "errors of equivariance", press(balance=Constraint())),
     ("a tolerance that nobody can tell", E.InvalidSetting, "Dual(epsilon=0.02)", press(balance=Dual("auto"))),
+    ("nothing to press towards", E.InvalidSetting, "SO(2) on image -> label", press(None)),
     ("nothing to measure", E.InvalidSetting, "Leave losses out", press(losses=[])),
     ("a loss outside a list", E.InvalidSetting, "a list of losses", press(losses=Equivariance())),
     ("no batch to press on", E.InvalidSetting, "at least 1", press(every_n_steps=0)),

@@ -22,7 +22,7 @@ from lightning_symmetry.functional.distributed import sum_over_ranks
 from lightning_symmetry.functional.random import Rng
 from lightning_symmetry.losses import Equivariance, Loss, NormReward, Orthogonality, suggest_reward
 from lightning_symmetry.report import print_discovery, write_report
-from lightning_symmetry.samplers import learns_widths
+from lightning_symmetry.samplers import CoordinateSampler, learns_widths
 from lightning_symmetry.symmetry import Symmetry
 
 
@@ -197,8 +197,8 @@ class LearnableAugmentation(SymmetryCallback):
         lacking = torch.tensor(float(target is None or x is None), device=pl_module.device)
         if sum_over_ranks(lacking) > 0:
             return
-        # a finite group has neither generators to judge nor widths
-        continuous = [s for s in self.symmetries if s.group.count]
+        # a finite group has neither generators to judge nor widths, a law such as Haar's no widths
+        continuous = [s for s in self.symmetries if s.group.count and isinstance(s.sampler, CoordinateSampler)]
         laws = [s for s in continuous if learns_widths(s.sampler) and not s.group.learnable]
         judged = [s for s in continuous if s not in laws]
         self.laws = [describe_law(s, x, self.journal.curves) for s in laws]
@@ -208,8 +208,9 @@ class LearnableAugmentation(SymmetryCallback):
             self.discoveries = [replace(found, notes=(idle, *found.notes)) for found in self.discoveries]
             self.laws = [replace(law, notes=(idle, *law.notes)) for law in self.laws]
         results: list[Discovery | LearntLaw] = [*self.discoveries, *self.laws]
-        for symmetry in [s for s in self.symmetries if not s.group.count]:
-            pl_module.print(f"{symmetry.sentence}: a finite group has no generators to judge")
+        for symmetry in [s for s in self.symmetries if s not in continuous]:
+            why = "its law has no widths" if symmetry.group.count else "a finite group has no generators to judge"
+            pl_module.print(f"{symmetry.sentence}: {why}")
             if trainer.is_global_zero and not trainer.fast_dev_run:
                 symmetry.save(self.report_folder if len(self.symmetries) == 1 else self.report_folder / symmetry.name)
         for found in results:

@@ -62,6 +62,9 @@ class SymmetryCallback(Callback, ABC):
         name: Name in logs, files and checkpoints; by default the symmetries' names.
     """
 
+    example = "image -> label"
+    """A sentence that it takes, for messages."""
+
     def __init__(
         self,
         symmetries: Any,
@@ -137,7 +140,7 @@ class SymmetryCallback(Callback, ABC):
             raise InvalidSetting(
                 got=f"{kind}() without symmetries, for a {type(pl_module).__name__} that states none",
                 expected="symmetries from one of the two",
-                remedy=f'Write {kind}("image -> label"), or give the module a method symmetries(), see SymmetryMixin.',
+                remedy=f'Write {kind}("{self.example}"), or give the module a method symmetries(), see SymmetryMixin.',
             )
 
     @property

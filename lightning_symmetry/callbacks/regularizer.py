@@ -63,6 +63,8 @@ class EquivarianceRegularizer(SymmetryCallback):
         'so_2_on_image_to_label_and_d4_on_image_to_label'
     """
 
+    example = "SO(2) on image -> label"
+
     def __init__(
         self,
         symmetries: Any = None,

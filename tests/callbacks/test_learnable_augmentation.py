@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from lightning_symmetry.callbacks import LearnableAugmentation
@@ -23,3 +25,10 @@ class TestLearnableAugmentation(CallbackContract):
 def test_probabilities_are_probabilities(probability: float) -> None:
     with pytest.raises(InvalidSetting, match="got .*expected "):
         LearnableAugmentation("vector -> vector", probability=probability)
+
+
+def test_a_law_without_widths_only_augments(tmp_path: Path) -> None:
+    turns = {"over": "SO(2)", "law": {"name": "Haar"}, "input": "vector", "output": "vector"}
+    callback = LearnableAugmentation(turns, losses=[], probability=1.0)
+    TestLearnableAugmentation().fit([callback], str(tmp_path))
+    assert not callback.discoveries and not callback.laws
