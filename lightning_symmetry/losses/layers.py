@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -51,7 +51,7 @@ def find_layers(module: nn.Module, symmetry: Symmetry, types: Mapping[str, str] 
     Raises:
         InvalidSetting: There is no such layer, none at all, or the types do not tell.
     """
-    layers = {name: m for name, m in module.named_modules() if isinstance(m, Layer)}
+    layers = {name: m for name, m in _walk(module) if isinstance(m, Layer)}
     if not layers:
         raise InvalidSetting(
             got=f"a {type(module).__name__} without Linear or convolutional layers",
@@ -71,10 +71,16 @@ def find_layers(module: nn.Module, symmetry: Symmetry, types: Mapping[str, str] 
     return _chain({name: layer for name, layer in layers.items() if isinstance(layer, nn.Linear)}, symmetry)
 
 
+def _walk(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Name all modules as their author did, compiled or not."""
+    for name, part in module.named_modules():
+        yield ".".join(word for word in name.split(".") if word != "_orig_mod"), part
+
+
 def _ask(module: nn.Module) -> dict[str, str] | None:
     """Ask the network, or what lies in it, for the types of its layers."""
     told: dict[str, str] = {}
-    for prefix, part in module.named_modules():
+    for prefix, part in _walk(module):
         if callable(tell := getattr(part, "types", None)):
             told |= {f"{prefix}.{name}" if prefix else name: words for name, words in tell().items()}
     return told or None

@@ -1,7 +1,8 @@
-"""Data whose broken symmetries are known: the strengths find out, and the network is better for it."""
+"""Gravity breaks tilts by a known amount: the ratio of the strengths tells how strongly."""
 
 from __future__ import annotations
 
+import tempfile
 from typing import Any
 
 import lightning.pytorch as L
@@ -9,51 +10,23 @@ import pytest
 
 from lightning_symmetry.balancing import Ratio
 from lightning_symmetry.callbacks import EquivarianceRegularizer
-from lightning_symmetry.data import FallingSprings, Inertia
+from lightning_symmetry.data import FallingSprings
 from lightning_symmetry.hosts import MotionRegressor
 
 pytestmark = pytest.mark.slow
 
-TENSORS = {"input": "tensors('5x0 + 5x1')", "output": "tensors('1x2')"}
 
-
-def press(host: Any, data: Any, over: dict[str, str], balance: Any, epochs: int, **sides: str) -> Any:
+def press(host: Any, data: Any, over: dict[str, str], balance: Any, epochs: int, **sides: Any) -> Any:
     L.seed_everything(0, verbose=False)
-    candidates = [{"name": name, "over": group, "law": {"name": "Haar"}, **sides} for name, group in over.items()]
+    candidates = [{"name": name, "over": group, **sides} for name, group in over.items()]
     callbacks = [] if balance is None else [EquivarianceRegularizer(candidates, balance=balance)]
     quiet = {"enable_progress_bar": False, "enable_model_summary": False, "enable_checkpointing": False}
-    trainer = L.Trainer(
-        max_epochs=epochs, accelerator="cpu", logger=False, callbacks=callbacks, check_val_every_n_epoch=epochs, **quiet
-    )
-    trainer.fit(host, datamodule=data)
-    found = {key: float(value) for key, value in trainer.callback_metrics.items()}
-    return {**found, **trainer.test(host, datamodule=data, verbose=False)[0]}
-
-
-def press_inertia(axis: str | None, balance: Any, epochs: int) -> Any:
-    host = MotionRegressor(20, 9, [128, 128], lr=1e-3)
-    axes = {name: f"about({name})" for name in "xyz"}
-    return press(host, Inertia(axis, batch_size=250), axes, balance, epochs, **TENSORS)
-
-
-def test_tuned_strengths_beat_none_and_equal_ones_on_inertia() -> None:
-    plain, equal, tuned = (
-        press_inertia("z", balance, 1000) for balance in (None, 1.3, Ratio(strength=1.3, start=0.25, window=0.05))
-    )
-    assert tuned["test/mse"] < plain["test/mse"] < equal["test/mse"]
-    strengths = {axis: tuned[f"symmetry/{axis}/strength"] for axis in "xyz"}
-    # the right error is at least five times smaller, so that the others lose at least a factor of 25
-    assert strengths["z"] > 25 * max(strengths["x"], strengths["y"])
-
-
-@pytest.mark.parametrize("axis", ["x", None])
-def test_the_axis_is_named_and_all_are_left_alone_where_all_hold(axis: str | None) -> None:
-    found = press_inertia(axis, Ratio(strength=1.3, start=0.9, window=0.1), 250)
-    strengths = {name: found[f"symmetry/{name}/strength"] for name in "xyz"}
-    if axis is None:
-        assert min(strengths.values()) > 0.5 * max(strengths.values())
-    else:
-        assert strengths[axis] > 10 * max(s for name, s in strengths.items() if name != axis)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = {"max_epochs": epochs, "check_val_every_n_epoch": epochs, "default_root_dir": folder, **quiet}
+        trainer = L.Trainer(accelerator="cpu", logger=False, callbacks=callbacks, **settings)
+        trainer.fit(host, datamodule=data)
+        found = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        return {**found, **trainer.test(host, datamodule=data, verbose=False)[0]}
 
 
 def test_the_ratio_of_strengths_says_how_strongly_gravity_breaks_the_symmetry() -> None:

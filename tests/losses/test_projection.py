@@ -126,7 +126,7 @@ def test_values_are_those_of_a_dense_projector_of_whole_layers() -> None:
         ({"normalise": False, "form": "logmse"}, log),
         ({"form": "cosine"}, cosine),
     ):
-        assert float(Projection(TYPES, **settings)(call)) == pytest.approx(value, rel=1e-9), settings
+        assert float(Projection(TYPES, **settings)(call).detach()) == pytest.approx(value, rel=1e-9), settings
 
 
 def test_several_groups_together_are_measured_as_one_by_one() -> None:
@@ -296,6 +296,17 @@ def test_plans_are_made_once_and_left_out_of_copies() -> None:
     for twin in (copy.deepcopy(loss), pickle.loads(pickle.dumps(loss))):
         assert twin._plans == []
         torch.testing.assert_close(torch.stack(twin.evaluate(calls)), torch.stack(first))
+
+
+def test_compiled_networks_keep_their_names() -> None:
+    net = network()
+    expected = Projection(TYPES)(calls_of(net, AXES[:1])[0])
+    compiled = torch.compile(net)
+    torch.testing.assert_close(Projection(TYPES)(calls_of(compiled, AXES[:1])[0]), expected)
+    tensors = GatedTensorNetwork("5x0 + 5x1", "1x2", "4x0 + 2x1", layers=2)
+    inside = nn.Sequential(torch.compile(tensors))
+    values = [Projection()(calls_of(module, AXES[:1])[0]) for module in (tensors, inside)]
+    torch.testing.assert_close(*values)
 
 
 def refused(loss: Projection, module: nn.Module, sentence: str, match: str) -> None:
